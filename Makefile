@@ -1,0 +1,61 @@
+# Two commands do everything: `make run` and `make test`. Needed beforehand: Python 3.11 or newer, and make.
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_READY := $(VENV)/.run-ready
+DEV_READY := $(VENV)/.dev-ready
+FRONTEND_READY := $(VENV)/.frontend-ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm
+
+.PHONY: run test lint bench setup format clean
+
+run: $(RUN_READY) $(FRONTEND_READY)
+	@exec $(BIN)/countersign serve
+
+test: setup
+	@sh tests/browser/ensure_chromium.sh $(BIN)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m bench.growth
+
+setup: $(DEV_READY) $(FRONTEND_READY)
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) node_modules app/static/vendor
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@echo "Setting up (this takes about a minute, once) ..."
+	$(PYTHON) -m venv $(VENV)
+
+# What serving needs; quick, so that a first `make run` answers soon.
+$(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# And what testing needs on top of it.
+$(DEV_READY): requirements-dev.lock $(RUN_READY)
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# The front-end packages, by the Node.js that comes with pip. They are never committed.
+$(FRONTEND_READY): package-lock.json $(RUN_READY)
+	$(NPM) ci --ignore-scripts --loglevel=error
+	@mkdir -p app/static/vendor
+	cp node_modules/@alpinejs/csp/dist/module.esm.min.js app/static/vendor/alpine.js
+	@touch $@
