@@ -1,0 +1,79 @@
+"""Countersign: the operator's desk between trading engines and the broker."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import Flask
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import schema, strict_json, web
+from app.desk.transaction import SESSION_SETTINGS
+from app.embedded import EmbeddedPostgres
+from app.extensions import csrf, db, migrate
+from app.settings import Settings
+
+MAX_BODY_BYTES = 1024 * 1024
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application: the one place that wires things together. Raises SettingsError."""
+    settings = settings or Settings.from_environment()
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=settings.session_secret(),
+        SQLALCHEMY_DATABASE_URI=database_url(settings),
+        SQLALCHEMY_ENGINE_OPTIONS={
+            "isolation_level": "READ COMMITTED",
+            "json_serializer": strict_json.dumps,
+            "json_deserializer": strict_json.loads_stored,
+            "pool_pre_ping": True,
+            "pool_size": 8,
+            "max_overflow": 4,
+            "pool_timeout": 5,
+            "connect_args": {"connect_timeout": 5, "application_name": "countersign"},
+        },
+        SESSION_COOKIE_NAME="countersign_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=timedelta(days=7),
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+        # The guard decides which requests a cookie authenticates; a desk stays open all day.
+        WTF_CSRF_CHECK_DEFAULT=False,
+        WTF_CSRF_TIME_LIMIT=None,
+    )
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(schema.migrations()))
+    csrf.init_app(app)
+    _prepare_connections(app)
+
+    web.register(app)
+    return app
+
+
+def database_url(settings: Settings) -> URL:
+    """Where the tables are. Raises EmbeddedError when the embedded database was never made."""
+    if settings.database_url is not None:
+        return settings.database_url
+    return make_url(embedded(settings).dsn()).set(drivername="postgresql+psycopg")
+
+
+def embedded(settings: Settings) -> EmbeddedPostgres:
+    return EmbeddedPostgres(settings.instance / "postgres")
+
+
+def _prepare_connections(app: Flask) -> None:
+    with app.app_context():
+        engine = db.engine
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection, record) -> None:
+        connection.execute(SESSION_SETTINGS)
+        connection.commit()

@@ -1,0 +1,184 @@
+"""People, service accounts, their tokens and roles."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.desk import audit
+from app.desk.actor import Actor
+from app.desk.errors import Conflict, Invalid, NotFound
+from app.desk.transaction import reading, recording
+from app.domain.roles import PEOPLE_ROLES, Role
+from app.models import Account, Token
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+MIN_PASSWORD_LENGTH = 8  # NIST SP 800-63B, section 5.1.1.2
+MAX_PASSWORD_LENGTH = 256
+
+# OWASP's Password Storage Cheat Sheet. The library's defaults take 64 MiB for each concurrent sign-in.
+HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+# Of a password that nobody knows. Checked against when there is no such account, so that the time taken does
+# not tell whether there is one; written out, for making one takes as long whenever a command starts.
+NOBODYS_HASH = "$argon2id$v=19$m=19456,t=2,p=1$i6K8nOT+c//VWJe6Azj4kw$+Q5B0o4BjU3JcpECRrvheyi0/nzHRPndDutC/0ZwVUA"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHolder:
+    """The account behind a valid token."""
+
+    account_id: int
+    name: str
+    role: Role
+    allow_live: bool
+
+
+def add_person(actor: Actor, name: str, role: Role, password: str) -> None:
+    """Create a person who signs in with a password. Raises Invalid, or Conflict when the name is taken."""
+    _check_name(name)
+    if role not in PEOPLE_ROLES:
+        raise Invalid({"role": ["an engine has no password: make it a token instead"]})
+    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
+        raise Invalid({"password": [f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters"]})
+    password_hash = HASHER.hash(password)
+    with recording() as session:
+        _lock_names(session)
+        if _find(session, name) is not None:
+            raise Conflict(f"there is an account named {name} already", "name_taken")
+        session.execute(insert(Account).values(name=name, role=role.value, password_hash=password_hash))
+        audit.record(session, actor, "account.create", name, after={"name": name, "role": role.value})
+
+
+def any_person() -> bool:
+    """Whether anybody could sign in."""
+    with reading() as session:
+        return session.scalar(select(Account.id).where(Account.password_hash.is_not(None)).limit(1)) is not None
+
+
+def add_token(actor: Actor, name: str, role: Role, *, owner: str | None = None, allow_live: bool = False) -> str:
+    """Make a token for the account `name`, which is made too on first use, and return it as `ID.SECRET`.
+
+    It is shown this once: only a hash is kept. Raises Invalid or Conflict when the account has another role or
+    another owner, or when there is no such owner.
+    """
+    _check_name(name)
+    token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    with recording() as session:
+        _lock_names(session)
+        account_id = _account_for_token(session, actor, name, role, owner)
+        session.execute(
+            insert(Token).values(
+                id=token_id, account_id=account_id, secret_hash=_hash(secret), allow_live=allow_live
+            )
+        )
+        audit.record(
+            session,
+            actor,
+            "token.create",
+            token_id,
+            after={"account": name, "role": role.value, "owner": owner, "allow_live": allow_live},
+        )
+    return f"{token_id}.{secret}"
+
+
+def _account_for_token(session: Session, actor: Actor, name: str, role: Role, owner: str | None) -> int:
+    owner_id = None
+    if owner is not None:
+        person = _find(session, owner)
+        if person is None or person.password_hash is None:
+            raise Invalid({"owner": [f"there is no person named {owner}"]})
+        owner_id = person.id
+    account = _find(session, name)
+    if account is None:
+        audit.record(
+            session,
+            actor,
+            "account.create",
+            name,
+            after={"name": name, "role": role.value, "owner": owner},
+        )
+        return session.scalars(
+            insert(Account).values(name=name, role=role.value, owner_id=owner_id).returning(Account.id)
+        ).one()
+    if account.role != role:
+        raise Conflict(f"{account.name} has the role {account.role}, not {role}", "role_differs")
+    if owner_id is not None and account.owner_id != owner_id:
+        # Ownership keeps people from approving their own engine's orders: it is given once.
+        if account.owner_id is not None:
+            raise Conflict(f"{account.name} has another owner already", "owner_differs")
+        session.execute(update(Account).where(Account.id == account.id).values(owner_id=owner_id))
+    return int(account.id)
+
+
+def revoke_token(actor: Actor, token_id: str) -> None:
+    """End a token at once. Raises NotFound when there is none, or when it has been revoked before."""
+    with recording() as session:
+        revoked = session.scalar(
+            update(Token)
+            .where(Token.id == token_id, Token.revoked_at.is_(None))
+            .values(revoked_at=func.clock_timestamp())
+            .returning(Token.id)
+        )
+        if revoked is None:
+            raise NotFound(f"there is no token {token_id} that could be revoked")
+        audit.record(session, actor, "token.revoke", token_id)
+
+
+def holder_of(token: str) -> TokenHolder | None:
+    """The account that `ID.SECRET` belongs to, or None when it is unknown, wrong or revoked."""
+    token_id, _, secret = token.partition(".")
+    if not secret or not token.isascii() or "\0" in token or len(token) > 200:
+        return None
+    with reading() as session:
+        row = session.execute(
+            select(Token.secret_hash, Token.allow_live, Account.id, Account.name, Account.role)
+            .join(Account, Account.id == Token.account_id)
+            .where(Token.id == token_id, Token.revoked_at.is_(None))
+        ).one_or_none()
+    if row is None or not hmac.compare_digest(row.secret_hash, _hash(secret)):
+        return None
+    return TokenHolder(row.id, row.name, Role(row.role), row.allow_live)
+
+
+def password_matches(name: str, password: str) -> Row[int, str, str, str | None] | None:
+    """The account (`id`, `name`, `role`) that `password` opens, or None; takes the same time either way."""
+    with reading() as session:
+        row = session.execute(
+            select(Account.id, Account.name, Account.role, Account.password_hash).where(
+                func.lower(Account.name) == name.lower(), Account.password_hash.is_not(None)
+            )
+        ).one_or_none()
+    # The database connection is back in the pool by now: hashing takes as long as twenty queries.
+    try:
+        HASHER.verify(row.password_hash if row else NOBODYS_HASH, password[:MAX_PASSWORD_LENGTH])
+    except (VerificationError, InvalidHashError):
+        return None
+    return row
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise Invalid(
+            {"name": ["must be 1 to 64 letters, digits or any of . _ - @, beginning with a letter or a digit"]}
+        )
+
+
+def _lock_names(session: Session) -> None:
+    """Two that make the same account at once: the second one waits, and finds it."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtext("accounts"))))
+
+
+def _find(session: Session, name: str) -> Account | None:
+    return session.scalar(select(Account).where(func.lower(Account.name) == name.lower()))
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,284 @@
+"""The `countersign` command: it runs the desk, and does by hand what the routes do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TypeVar
+
+import click
+from flask import Flask
+from sqlalchemy.exc import DBAPIError
+
+from app import accounts, create_app, database_url, embedded, schema, strict_json
+from app.desk import audit, config, lockouts
+from app.desk.actor import Actor
+from app.desk.errors import Conflict, DeskError, Invalid
+from app.desk.times import rfc3339
+from app.domain.risk import TradingMode
+from app.domain.roles import PEOPLE_ROLES, Role
+from app.embedded import EmbeddedError
+from app.forms import LockoutForm, ModeForm, StrictForm
+from app.settings import PROJECT, Settings, SettingsError
+
+FormType = TypeVar("FormType", bound=StrictForm)
+
+PORT_PATIENCE = 5  # seconds: the workers of a killed server keep its port for a moment
+
+
+class Command(click.Group):
+    """Whatever goes wrong is one line on stderr, and exit status 1 (2 for a wrong call); never a traceback."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except (SettingsError, EmbeddedError, DeskError) as error:
+            _fail(str(error))
+        except UnicodeError:
+            _fail("what was given holds bytes that are not UTF-8")
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == "42P01":
+                _fail("the database has no tables of this version: run countersign db upgrade")
+            _fail(f"the database does not do this: {str(error.orig).strip().splitlines()[0]}")
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            _fail(error.format_message(), error.exit_code)
+
+
+def _fail(message: str, status: int = 1) -> NoReturn:
+    click.echo(f"countersign: {' '.join(message.split())}", err=True)
+    raise SystemExit(status)
+
+
+@contextmanager
+def desk() -> Iterator[Flask]:
+    """The application with its database at hand, in an application context.
+
+    The embedded database is started when it does not run, and left to the others when they still use it.
+    """
+    settings = Settings.from_environment()
+    database = embedded(settings) if settings.embedded else None
+    if database:
+        database.start()
+    try:
+        app = create_app(settings)
+        with app.app_context():
+            if database:
+                _migrate(settings)  # a first command on a new folder finds its tables
+            yield app
+    finally:
+        if database:
+            database.release()
+
+
+def _migrate(settings: Settings) -> None:
+    schema.upgrade(settings.migration_url or database_url(settings))
+
+
+def _me() -> Actor:
+    """Whoever can run this command holds the database: on the record as `cli:` and the system's user name."""
+    user = str(os.getuid())
+    with suppress(KeyError):  # a container may run under a number without a name
+        user = pwd.getpwuid(os.getuid()).pw_name  # not getpass: it believes the environment
+    return Actor(f"cli:{user}", Role.ADMIN, f"cli-{secrets.token_hex(6)}")
+
+
+def _valid(form: FormType) -> FormType:
+    if not form.validate():
+        raise Invalid(form.messages())
+    return form
+
+
+@click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Countersign: the operator's desk between trading engines and the broker."""
+
+
+@main.command()
+def serve() -> None:
+    """Migrate the database, then serve on HOST and PORT."""
+    settings = Settings.from_environment()
+    _check_port(settings)
+    database = embedded(settings) if settings.embedded else None
+    if database:
+        database.start()  # the lock that keeps it running passes on to gunicorn
+    app = create_app(settings)
+    with app.app_context():
+        _migrate(settings)
+        if database and not accounts.any_person():
+            _first_person()
+    config_file = PROJECT / "gunicorn.conf.py"
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(config_file), "wsgi:app"])
+
+
+def _check_port(settings: Settings) -> None:
+    """Say so before anything is made or shown, not when gunicorn has given up."""
+    deadline = time.monotonic() + PORT_PATIENCE
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    while True:
+        try:
+            socket.create_server((settings.host, settings.port), family=family).close()
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise SettingsError(
+                    f"HOST {settings.host}, PORT {settings.port}: {error.strerror or error}"
+                ) from None
+        time.sleep(0.1)
+
+
+def _first_person() -> None:
+    password = secrets.token_urlsafe(12)
+    try:
+        accounts.add_person(_me(), "admin", Role.ADMIN, password)
+    except Conflict:
+        return  # another first start at the same moment was quicker
+    click.echo(
+        "\n    This is a new desk. Sign in with\n\n"
+        f"        name:     admin\n        password: {password}\n\n"
+        "    The password is shown this once.\n"
+    )
+
+
+@main.group()
+def user() -> None:
+    """People who sign in."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice([str(role) for role in PEOPLE_ROLES]), required=True)
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def user_add(name: str, role: str, password_stdin: bool) -> None:
+    """Create the person NAME."""
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else _ask_password()
+    with desk():
+        accounts.add_person(_me(), name, Role(role), password)
+    click.echo(f"{name} can sign in as {role}.", err=True)
+
+
+def _ask_password() -> str:
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+
+
+@main.group()
+def token() -> None:
+    """Credentials of scripts and engines."""
+
+
+@token.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice([str(role) for role in Role]), required=True)
+@click.option("--owner", help="The person whose engine this is; they never approve its orders.")
+@click.option("--allow-live", is_flag=True, help="This token may switch to live trading (admins only).")
+def token_add(name: str, role: str, owner: str | None, allow_live: bool) -> None:
+    """Print a new token for the service account NAME, this once."""
+    with desk():
+        click.echo(accounts.add_token(_me(), name, Role(role), owner=owner, allow_live=allow_live))
+
+
+@token.command("revoke")
+@click.argument("token_id", metavar="ID")
+def token_revoke(token_id: str) -> None:
+    """End a token at once. ID is the part before the dot."""
+    with desk():
+        accounts.revoke_token(_me(), token_id.partition(".")[0])
+    click.echo("revoked", err=True)
+
+
+@main.group()
+def lockout() -> None:
+    """Symbols that may not be traded for a while."""
+
+
+@lockout.command("add")
+@click.argument("ticker")
+@click.option("--reason", required=True)
+@click.option("--minutes", "--duration-minutes", "minutes", type=int, default=60, show_default=True)
+@click.option("--type", "lockout_type", default="manual", show_default=True)
+def lockout_add(ticker: str, reason: str, minutes: int, lockout_type: str) -> None:
+    """Lock TICKER (or '*' for every symbol) out, and print the lockout's id."""
+    body = {"ticker": ticker, "reason": reason, "duration_minutes": minutes, "lockout_type": lockout_type}
+    form = _valid(LockoutForm.from_json(body))
+    with desk():
+        made = lockouts.create(_me(), **form.lockout())
+        click.echo(str(made.id))
+
+
+@lockout.command("list")
+def lockout_list() -> None:
+    """The active lockouts, soonest end first."""
+    with desk():
+        after = None
+        while rows := lockouts.page(after=after, limit=200):
+            for row in rows:
+                ends = rfc3339(row.expires_at)
+                click.echo(
+                    f"{row.id}  {row.ticker:<20}  {row.lockout_type:<10}  {ends}  {row.created_by}  {row.reason}"
+                )
+            after = (rows[-1].expires_at, rows[-1].id)
+
+
+@lockout.command("remove")
+@click.argument("lockout_id", metavar="ID", type=click.UUID)
+def lockout_remove(lockout_id: object) -> None:
+    """Remove a lockout before its end."""
+    with desk():
+        lockouts.remove(_me(), lockout_id)  # type: ignore[arg-type]
+    click.echo("removed", err=True)
+
+
+@main.command()
+@click.argument(
+    "to",
+    metavar="[disabled|paper|live]",
+    required=False,
+    type=click.Choice([str(mode) for mode in TradingMode]),
+)
+@click.option("--reason", help="Required for paper and live.")
+def mode(to: str | None, reason: str | None) -> None:
+    """Print the trading mode, or change it. `disabled` halts and needs no reason."""
+    with desk():
+        present = TradingMode(config.read().trading_mode)
+        if to is not None:
+            given = {"trading_mode": to, "from": str(present), "reason": reason}
+            form = _valid(ModeForm.from_json(given))
+            change = config.change_mode(_me(), TradingMode(to), leaving=present, reason=form.reason.data)
+            present = change.current
+        click.echo(str(present))
+
+
+@main.group("audit")
+def audit_group() -> None:
+    """The record of who did what when."""
+
+
+@audit_group.command("tail")
+@click.option("-n", "count", type=click.IntRange(1, 10_000), default=20, show_default=True)
+def audit_tail(count: int) -> None:
+    """The latest events, oldest first, one JSON object to a line."""
+    with desk():
+        for event in reversed(audit.events(limit=count)):
+            click.echo(strict_json.dumps(audit.as_json(event)))
+
+
+@main.group()
+def db() -> None:
+    """The database."""
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the tables to this version."""
+    with desk():
+        _migrate(Settings.from_environment())
+    click.echo("the database is at the newest version", err=True)

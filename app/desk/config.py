@@ -1,0 +1,205 @@
+"""The risk configuration and the trading mode: reading them, and changing them without losing anything."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
+
+from app.desk import audit
+from app.desk.actor import Actor
+from app.desk.errors import Conflict, Invalid, Stale
+from app.desk.transaction import changing_rules, reading
+from app.domain.risk import (
+    ConfigInvalid,
+    OperatorApproval,
+    PortfolioRiskConfig,
+    SignalLayers,
+    TradingMode,
+    read_section,
+)
+from app.domain.roles import Act
+from app.models import RiskConfig
+
+Section = TypeVar("Section", OperatorApproval, SignalLayers)
+
+ONLY_ADMINS_MEND = "an admin can mend it with PUT /config, or with all keys of the section"
+
+
+@dataclass(frozen=True, slots=True)
+class ModeChange:
+    """What a change of mode did: the mode before and the one now (equal when nothing changed)."""
+
+    previous: TradingMode
+    current: TradingMode
+
+
+def active_row(session: Session, *, lock: bool = False) -> RiskConfig:
+    """The active configuration row. Raises Conflict `config_missing` when someone has removed it by hand."""
+    query = select(RiskConfig).where(text("is_active")).execution_options(populate_existing=True)
+    row: RiskConfig | None = session.scalar(query.with_for_update() if lock else query)
+    if row is None:
+        raise Conflict("there is no active risk configuration: nothing can be released", "config_missing")
+    return row
+
+
+def read() -> RiskConfig:
+    """The active row: `config`, `trading_mode`, `version`, `updated_at`, `updated_by`."""
+    with reading() as session:
+        return active_row(session)
+
+
+def approval_config() -> OperatorApproval:
+    """The approval settings in force. Raises Conflict `config_invalid` where they cannot be read."""
+    return _section_in_force(read(), OperatorApproval, "operator_approval")
+
+
+def signal_layers() -> SignalLayers:
+    """The signal layers in force. Raises Conflict `config_invalid` where they cannot be read."""
+    return _section_in_force(read(), SignalLayers, "signal_layers")
+
+
+def change_approval_config(actor: Actor, changes: dict[str, Any]) -> OperatorApproval:
+    """Merge `changes` (a non-empty subset of the three settings) into the stored configuration.
+
+    Raises Forbidden when they touch live approval and the actor is no admin.
+    """
+    if "require_approval_for_live" in changes:
+        actor.require(Act.CHANGE_LIVE_APPROVAL, "only an admin may change require_approval_for_live")
+    return _merge(actor, OperatorApproval, "operator_approval", changes, "approval_config.change")
+
+
+def change_signal_layers(actor: Actor, changes: dict[str, Any]) -> SignalLayers:
+    """Merge `changes` (a non-empty subset of `macro` and `competitive`) into the stored configuration."""
+    return _merge(actor, SignalLayers, "signal_layers", changes, "signal_layers.change")
+
+
+def _section_in_force(row: RiskConfig, kind: type[Section], name: str) -> Section:
+    try:
+        return read_section(kind, name, row.config.get(name, {}))[0]
+    except ConfigInvalid as error:
+        raise Conflict(f"{error}; {ONLY_ADMINS_MEND}", "config_invalid") from error
+
+
+def _merge(actor: Actor, kind: type[Section], name: str, changes: dict[str, Any], action: str) -> Section:
+    with changing_rules() as session:
+        row = active_row(session, lock=True)
+        stored = row.config.get(name, {})
+        try:
+            previous: Section | None = read_section(kind, name, stored)[0]
+        except ConfigInvalid:
+            previous = None
+        merged = _section_in_force_after(kind, name, stored, changes)
+        if merged == previous:
+            return merged
+        # Merged by the database, so that the numbers of every other key stay what they were, digit by digit.
+        section = func.coalesce(RiskConfig.config[name], text("'{}'::jsonb"))
+        patch = bindparam("patch", changes, JSONB)
+        whole = RiskConfig.config.op("||")(
+            func.jsonb_build_object(name, section.op("||")(patch) if isinstance(stored, dict) else patch)
+        )
+        _write(session, actor, config=whole)
+        audit.record(
+            session,
+            actor,
+            action,
+            name,
+            before=asdict(previous) if previous else {name: stored},
+            after=asdict(merged),
+        )
+        return merged
+
+
+def _section_in_force_after(kind: type[Section], name: str, stored: Any, changes: dict[str, Any]) -> Section:
+    """The section once `changes` are merged in; Conflict when it would still not be readable."""
+    complete = set(changes) >= set(kind.__dataclass_fields__)
+    if not isinstance(stored, dict) and not complete:
+        raise Conflict(
+            f"{name} is not an object in the stored configuration; {ONLY_ADMINS_MEND}", "config_invalid"
+        )
+    try:
+        return read_section(kind, name, {**(stored if isinstance(stored, dict) else {}), **changes})[0]
+    except ConfigInvalid as error:
+        raise Conflict(f"{error}; {ONLY_ADMINS_MEND}", "config_invalid") from error
+
+
+def _write(session: Session, actor: Actor, **values: Any) -> None:
+    session.execute(
+        update(RiskConfig)
+        .where(text("is_active"))
+        .values(
+            version=RiskConfig.version + 1,
+            updated_at=func.clock_timestamp(),
+            updated_by=actor.name,
+            **values,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def replace(actor: Actor, config: dict[str, Any], *, expected_versions: frozenset[int] | None) -> RiskConfig:
+    """Replace the whole configuration, if its version is among `expected_versions` (None: whatever it is).
+
+    Raises Stale when it is not, and Invalid when the new one cannot be read or has unknown keys inside a known
+    section: a misspelt limit must not be no limit.
+    """
+    actor.require(Act.REPLACE_CONFIG, "only an admin may replace the configuration")
+    _check_replacement(config)
+    with changing_rules() as session:
+        row = active_row(session, lock=True)
+        if expected_versions is not None and row.version not in expected_versions:
+            raise Stale(f"the configuration is at version {row.version} by now: read it again")
+        same = session.scalar(
+            select(RiskConfig.config == bindparam("new", config, JSONB)).where(text("is_active"))
+        )
+        if not same:
+            before = row.config
+            _write(session, actor, config=bindparam("new", config, JSONB))
+            audit.record(session, actor, "config.replace", "risk_config", before=before, after=config)
+            row = active_row(session)
+        return row
+
+
+def _check_replacement(config: dict[str, Any]) -> None:
+    try:
+        read = PortfolioRiskConfig.from_db_json(config)
+    except ConfigInvalid as error:
+        raise Invalid({f"config.{error.key}": [error.problem]}) from error
+    if read.unknown_in_sections:
+        raise Invalid({f"config.{key}": ["is not a known key"] for key in read.unknown_in_sections})
+
+
+def change_mode(
+    actor: Actor, to: TradingMode, *, leaving: TradingMode | None = None, reason: str | None = None
+) -> ModeChange:
+    """Change the trading mode. To `disabled` nothing else is needed: stopping is cheap.
+
+    Every other change names the mode that it leaves, so that a stale page cannot undo a halt (Conflict
+    `mode_changed`), and a reason (Invalid without). Going live needs an admin, and a token made for it.
+    """
+    if to is not TradingMode.DISABLED:
+        errors = {name: ["is required"] for name, value in (("from", leaving), ("reason", reason)) if not value}
+        if errors:
+            raise Invalid(errors)
+    if to is TradingMode.LIVE:
+        actor.require(Act.GO_LIVE, "going live takes an admin, and a token only if it was made with --allow-live")
+    with changing_rules() as session:
+        row = active_row(session, lock=True)
+        present = TradingMode(row.trading_mode)
+        if to is not TradingMode.DISABLED and present is not leaving:
+            raise Conflict(f"the trading mode is {present} by now, not {leaving}", "mode_changed")
+        if present is not to:
+            _write(session, actor, trading_mode=to.value)
+            audit.record(
+                session,
+                actor,
+                "mode.change",
+                "trading_mode",
+                before={"trading_mode": present.value},
+                after={"trading_mode": to.value},
+                note=reason,
+            )
+        return ModeChange(previous=present, current=to)

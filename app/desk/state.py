@@ -1,0 +1,77 @@
+"""One snapshot of the desk, as a page shows it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import func, select
+
+from app.desk import audit, config, lockouts
+from app.desk.times import rfc3339
+from app.desk.transaction import reading
+from app.domain.risk import (
+    ConfigInvalid,
+    OperatorApproval,
+    PortfolioRiskConfig,
+    SignalLayers,
+    read_section,
+)
+from app.models import SymbolLockout
+
+MOST_LOCKOUTS = 500
+
+
+def snapshot() -> dict[str, Any]:
+    """Everything on the Trading page, read at one instant.
+
+    Settings that cannot be read are None, never a default that is not in force; `config_error` says why.
+    `lockouts` holds the first 500, `lockouts_total` counts them all.
+    """
+    with reading() as session:
+        row = config.active_row(session)
+        active = lockouts.active(session, limit=MOST_LOCKOUTS)
+        total = len(active)
+        if total == MOST_LOCKOUTS:
+            total = (
+                session.scalar(select(func.count()).select_from(SymbolLockout).where(lockouts.is_active())) or 0
+            )
+        now = session.scalars(select(func.clock_timestamp())).one()
+        return {
+            "trading_mode": row.trading_mode,
+            "config_error": _config_error(row.config),
+            "config_warnings": _warnings(row.config),
+            "approval_config": _section(row.config, OperatorApproval, "operator_approval"),
+            "signal_layers": _section(row.config, SignalLayers, "signal_layers"),
+            "lockouts": [lockouts.as_json(lockout) for lockout in active],
+            "lockouts_total": total,
+            # No order can exist before orders meet the gate: these two are empty because that is the truth.
+            "approvals": [],
+            "recent_orders": [],
+            "config_version": row.version,
+            "state_version": audit.latest_id(session),
+            "server_time": rfc3339(now),
+        }
+
+
+def _section(stored: dict[str, Any], kind: Any, name: str) -> dict[str, Any] | None:
+    try:
+        return asdict(read_section(kind, name, stored.get(name, {}))[0])
+    except ConfigInvalid:
+        return None
+
+
+def _config_error(stored: dict[str, Any]) -> dict[str, str] | None:
+    try:
+        PortfolioRiskConfig.from_db_json(stored)
+    except ConfigInvalid as error:
+        return {"key": error.key, "detail": str(error)}
+    return None
+
+
+def _warnings(stored: dict[str, Any]) -> list[str]:
+    """Keys inside known sections that mean nothing: put there by hand, and perhaps meant as a limit."""
+    try:
+        return PortfolioRiskConfig.from_db_json(stored).unknown_in_sections
+    except ConfigInvalid:
+        return []

@@ -1,0 +1,8 @@
+"""The tables, one file for each aggregate. Their constraints say what the forms say."""
+
+from app.models.accounts import Account, SignInAttempt, Token, WebSession
+from app.models.audit import AuditEvent
+from app.models.config import RiskConfig
+from app.models.lockouts import SymbolLockout
+
+__all__ = ["Account", "AuditEvent", "RiskConfig", "SignInAttempt", "SymbolLockout", "Token", "WebSession"]

@@ -1,0 +1,148 @@
+"""The environment, read once into one frozen object. What cannot be used stops the start with one line."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+PROJECT = Path(__file__).resolve().parent.parent
+MIN_SECRET_LENGTH = 16
+LIVE_VENUE_CREDENTIALS = ("ALPACA_LIVE_KEY_ID", "ALPACA_LIVE_SECRET_KEY")
+
+
+class SettingsError(RuntimeError):
+    """A setting that cannot be used; the message is one line that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says.
+
+    `database_url` is None when the embedded PostgreSQL is to be used; `migration_url` may name another role
+    that owns the tables. `trusted_proxies` counts the proxies in front whose X-Forwarded-* headers are true.
+    """
+
+    database_url: URL | None
+    migration_url: URL | None
+    secret_key: str | None
+    host: str
+    port: int
+    workers: int
+    instance: Path
+    trusted_proxies: int
+
+    @property
+    def embedded(self) -> bool:
+        return self.database_url is None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Raises SettingsError for the first setting that is wrong. Empty counts as unset."""
+        given = {name: value.strip() for name, value in environment.items() if value.strip()}
+        settings = cls(
+            database_url=_postgresql(given, "DATABASE_URL"),
+            migration_url=_postgresql(given, "MIGRATION_DATABASE_URL"),
+            secret_key=given.get("SECRET_KEY"),
+            host=given.get("HOST", "127.0.0.1"),
+            port=_number(given, "PORT", 8000, 1, 65_535),
+            workers=_number(given, "WEB_CONCURRENCY", 2, 1, 256),
+            instance=_instance(given),
+            trusted_proxies=_number(given, "TRUSTED_PROXIES", 0, 0, 10),
+        )
+        settings._check(given)
+        return settings
+
+    def _check(self, given: Mapping[str, str]) -> None:
+        if self.secret_key is not None and len(self.secret_key) < MIN_SECRET_LENGTH:
+            raise SettingsError(f"SECRET_KEY must have at least {MIN_SECRET_LENGTH} characters")
+        if not self.embedded:
+            if self.secret_key is None:
+                raise SettingsError("SECRET_KEY is required when DATABASE_URL is set")
+            return
+        # A lost DATABASE_URL must never bring up an empty desk that approves everything.
+        if self.migration_url is not None:
+            raise SettingsError("MIGRATION_DATABASE_URL is set, but DATABASE_URL is not")
+        if not _is_loopback(self.host):
+            raise SettingsError(
+                f"DATABASE_URL is not set, and the embedded database serves this machine only:"
+                f" HOST must be a loopback address, not {self.host}"
+            )
+        for name in LIVE_VENUE_CREDENTIALS:
+            if name in given:
+                raise SettingsError(
+                    f"{name} is set, but DATABASE_URL is not:"
+                    " the embedded database is for trying out and never trades live"
+                )
+
+    def session_secret(self) -> str:
+        """SECRET_KEY, or the one that is made once and kept in the instance folder."""
+        return self.secret_key or _kept_secret(self.instance / "secret_key")
+
+
+def _postgresql(given: Mapping[str, str], name: str) -> URL | None:
+    text = given.get(name)
+    if text is None:
+        return None
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise SettingsError(f"{name} must begin with postgresql://: PostgreSQL is the only database supported")
+    try:
+        return make_url(f"postgresql+psycopg://{rest}")
+    except (ArgumentError, ValueError):
+        raise SettingsError(f"{name} cannot be read as a URL") from None
+
+
+def _number(given: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:
+    text = given.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest):
+        raise SettingsError(f"{name} must be a whole number from {lowest} to {highest}, not {text!r}")
+    return int(text)
+
+
+def _instance(given: Mapping[str, str]) -> Path:
+    home = PROJECT if (PROJECT / "pyproject.toml").exists() else Path.cwd()
+    try:
+        path = Path(given.get("INSTANCE_PATH", home / "instance")).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(f"INSTANCE_PATH: {error}") from None
+    if path.exists() and not path.is_dir():
+        raise SettingsError(f"INSTANCE_PATH is not a folder: {path}")
+    return path
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _kept_secret(path: Path) -> str:
+    """The secret in `path`, made now if there is none; two processes that start at once agree on one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        if not path.exists():
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(48))
+            try:
+                os.link(fresh, path)
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"SECRET_KEY is not set and {path} cannot be used: {error.strerror}") from None
+    if len(secret) < MIN_SECRET_LENGTH:
+        raise SettingsError(f"{path} holds no usable secret: remove it, or set SECRET_KEY")
+    return secret

@@ -1,0 +1,169 @@
+"""Signing people in and out, and slowing down those who guess.
+
+A stranger must not be able to lock an operator out, so nothing here ever closes an account. Tries are counted
+for an address and for an address on one account; when many addresses try one account, each address gets
+fewer tries, but a new one always has some. A browser in which the person signed in before carries a mark,
+and is counted for itself alone (OWASP: Slow Down Online Guessing Attacks with Device Cookies).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
+
+from app import accounts
+from app.desk import audit
+from app.desk.actor import Actor
+from app.desk.errors import DeskError
+from app.desk.transaction import reading, recording
+from app.domain.roles import Role
+from app.models import Account, SignInAttempt, WebSession
+
+WINDOW = text("interval '15 minutes'")
+WINDOW_SECONDS = 15 * 60
+TRIES_FOR_ADDRESS = 30
+TRIES_FOR_ADDRESS_ON_ACCOUNT = 8
+TRIES_UNDER_ATTACK = 3
+ATTACKED_ABOVE = 40  # tries on one account by all strangers together
+TRIES_FOR_DEVICE = 10
+
+LIFETIME = text("interval '7 days'")
+IDLE = text("interval '12 hours'")
+
+
+class TooManyTries(DeskError):
+    """Wait `retry_after` seconds; the password was not looked at."""
+
+    code = "too_many_tries"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"too many failed tries: wait {-(-retry_after // 60)} minutes and try again")
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A person with a session."""
+
+    account_id: int
+    name: str
+    role: Role
+
+
+def sign_in(
+    name: str, password: str, *, address: str, device_names: dict[str, str], request_id: str
+) -> tuple[SignedIn, str] | None:
+    """The person and the secret of a new session, or None when name or password is wrong.
+
+    `device_names` maps the names that signed in with this browser before to the browser's mark for each.
+    Raises TooManyTries.
+    """
+    key = name.strip().lower()[:64]
+    device = device_names.get(key)
+    attempt = _count_try(key, _network(address), device)
+    account = accounts.password_matches(name.strip(), password)
+    if account is None:
+        return None
+    secret = secrets.token_urlsafe(32)
+    person = SignedIn(account.id, account.name, Role(account.role))
+    actor = Actor(person.name, person.role, request_id, person.account_id)
+    with recording() as session:
+        session.execute(delete(SignInAttempt).where(SignInAttempt.id == attempt))
+        session.execute(delete(WebSession).where(~_alive()))
+        session.execute(insert(WebSession).values(id_hash=_hash(secret), account_id=person.account_id))
+        audit.record(session, actor, "session.sign_in", person.name, after={"address": address})
+    return person, secret
+
+
+def signed_in(secret: str) -> SignedIn | None:
+    """Whose session this is, or None when it has ended."""
+    with reading() as session:
+        row = session.execute(
+            select(
+                Account.id,
+                Account.name,
+                Account.role,
+                (WebSession.seen_at < func.now() - text("interval '1 minute'")).label("long_ago"),
+            )
+            .join(Account, Account.id == WebSession.account_id)
+            .where(WebSession.id_hash == _hash(secret), _alive())
+        ).one_or_none()
+    if row is None:
+        return None
+    if row.long_ago:
+        with recording() as session:
+            session.execute(
+                update(WebSession).where(WebSession.id_hash == _hash(secret)).values(seen_at=func.now())
+            )
+    return SignedIn(row.id, row.name, Role(row.role))
+
+
+def sign_out(actor: Actor, secret: str) -> None:
+    """End this session; its cookie is worth nothing afterwards."""
+    with recording() as session:
+        session.execute(delete(WebSession).where(WebSession.id_hash == _hash(secret)))
+        audit.record(session, actor, "session.sign_out", actor.name)
+
+
+def _alive() -> ColumnElement[bool]:
+    return (WebSession.created_at > func.now() - LIFETIME) & (WebSession.seen_at > func.now() - IDLE)
+
+
+def _count_try(name: str, address: str, device: str | None) -> int:
+    """Write the try down before the password is looked at: guesses sent all at once count one by one."""
+    mine = (SignInAttempt.name == name) & (SignInAttempt.address == address) & SignInAttempt.device.is_(None)
+    with recording() as session:
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtext('sign_in_attempts'))"))
+        session.execute(delete(SignInAttempt).where(SignInAttempt.attempted_at < func.now() - WINDOW))
+
+        def count(which: ColumnElement[bool]) -> int:
+            return session.scalar(select(func.count()).select_from(SignInAttempt).where(which)) or 0
+
+        if device is not None:
+            buckets = [(SignInAttempt.device == device, TRIES_FOR_DEVICE)]
+        else:
+            by_strangers = (SignInAttempt.name == name) & SignInAttempt.device.is_(None)
+            attacked = count(by_strangers) >= ATTACKED_ABOVE
+            buckets = [
+                (mine, TRIES_UNDER_ATTACK if attacked else TRIES_FOR_ADDRESS_ON_ACCOUNT),
+                (
+                    (SignInAttempt.address == address) & SignInAttempt.device.is_(None),
+                    TRIES_FOR_ADDRESS,
+                ),
+            ]
+        for which, most in buckets:
+            if count(which) >= most:
+                raise TooManyTries(
+                    session.scalars(
+                        select(
+                            func.ceil(
+                                WINDOW_SECONDS
+                                - func.extract(
+                                    "epoch", func.clock_timestamp() - func.min(SignInAttempt.attempted_at)
+                                )
+                            )
+                        ).where(which)
+                    ).one()
+                )
+        return session.scalars(
+            insert(SignInAttempt).values(name=name, address=address, device=device).returning(SignInAttempt.id)
+        ).one()
+
+
+def _network(address: str) -> str:
+    """What counts as one address: an IPv6 customer has a whole /64 to try from."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if parsed.version == 6:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,118 @@
+"""JSON in and out, exactly: no number loses a digit, and nothing ambiguous is let in.
+
+RFC 8259 leaves duplicate keys, huge numbers and lone surrogates to the implementation; here they are errors.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+import simplejson
+
+MAX_DEPTH = 64
+# Covers every IEEE 754 double written out, and is far below PostgreSQL's own limit.
+MAX_NUMBER_CHARACTERS = 400
+
+
+class Malformed(ValueError):
+    """A text that is not JSON, or JSON that two readers could understand differently."""
+
+
+def loads(text: str | bytes) -> Any:
+    """Read JSON from a stranger; fractions become Decimal. Raises Malformed, saying what is wrong."""
+    try:
+        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        value = json.loads(
+            decoded,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_number(Decimal),
+            parse_int=_number(int),
+        )
+        _check_text_and_depth(value)
+    except UnicodeDecodeError:
+        raise Malformed("the body is not UTF-8") from None
+    except RecursionError:
+        raise Malformed(f"nested deeper than {MAX_DEPTH} levels") from None
+    except json.JSONDecodeError as error:
+        raise Malformed(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    return value
+
+
+def dumps(value: Any) -> str:
+    """Write JSON; a Decimal is written as the number that it is."""
+    return simplejson.dumps(value, use_decimal=True, allow_nan=False, separators=(",", ":"))
+
+
+def loads_stored(text: str | bytes) -> Any:
+    """Read JSON that the database gave back: whatever it holds is readable, and no digit is lost."""
+    return json.loads(
+        text,
+        parse_float=Decimal,
+        parse_int=lambda digits: int(digits) if len(digits) <= MAX_NUMBER_CHARACTERS else Decimal(digits),
+    )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise Malformed(f"the key {twice[:60]!r} is given twice")
+    return result
+
+
+def _constant(name: str) -> NoReturn:
+    raise Malformed(f"{name} is not a JSON number")
+
+
+def _number(kind: type[int] | type[Decimal]) -> Any:
+    def read(text: str) -> int | Decimal:
+        try:
+            if len(text) <= MAX_NUMBER_CHARACTERS and _can_be_written(value := kind(text)):
+                return value
+        except InvalidOperation:  # an exponent beyond what even Decimal holds
+            pass
+        raise Malformed(f"the number {text[:40]} is out of range")
+
+    return read
+
+
+def _can_be_written(value: int | Decimal) -> bool:
+    """PostgreSQL writes every digit out, and what it gives back must be readable here again."""
+    if isinstance(value, int):
+        return True
+    exponent = value.as_tuple().exponent
+    return (
+        isinstance(exponent, int)
+        and abs(exponent) <= MAX_NUMBER_CHARACTERS
+        and len(format(value, "f")) <= MAX_NUMBER_CHARACTERS
+    )
+
+
+def _check_text_and_depth(value: Any) -> None:
+    level: list[tuple[str, Any]] = [("", value)]
+    for _ in range(MAX_DEPTH):
+        deeper: list[tuple[str, Any]] = []
+        for path, item in level:
+            if isinstance(item, str):
+                _check_text(path, item)
+            elif isinstance(item, dict):
+                for key, inner in item.items():
+                    _check_text(path, key)
+                    deeper.append((f"{path}.{key}" if path else key, inner))
+            elif isinstance(item, list):
+                deeper.extend((f"{path}[{index}]", inner) for index, inner in enumerate(item))
+        level = deeper
+    if level:
+        raise Malformed(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _check_text(path: str, text: str) -> None:
+    where = path[:60] or "the body"
+    if "\0" in text:
+        raise Malformed(f"{where} holds the character U+0000, which cannot be stored")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise Malformed(f"{where} holds half of a surrogate pair, which is not a character")

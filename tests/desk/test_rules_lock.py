@@ -1,0 +1,204 @@
+"""Stop means stop: a change of the rules waits for whoever decides, sees what they did, and waits in bounds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from app import accounts
+from app.desk import config, lockouts
+from app.desk.errors import Conflict
+from app.desk.transaction import RULES_LOCK, changing_rules, recording
+from app.domain.lifecycle import LockoutType
+from app.domain.risk import TradingMode
+from app.domain.roles import Role
+from tests.at_once import until
+from tests.conftest import Api
+from tests.serving import TESTER, Desk
+
+
+@contextmanager
+def holder(desk: Desk, kind: str = "_shared") -> Iterator[psycopg.Connection[Any]]:
+    """Somebody who decides right now, by the rules as they are."""
+    dsn = desk.database.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(dsn) as connection:
+        connection.execute(f"SELECT pg_advisory_xact_lock{kind}({RULES_LOCK})")
+        yield connection
+
+
+class Act:
+    """Something done in a thread, in the application."""
+
+    def __init__(self, app: Flask, act: Callable[[], Any]) -> None:
+        self.result: Any = None
+
+        def run() -> None:
+            try:
+                with app.app_context():
+                    self.result = act()
+            except Exception as error:
+                self.result = error
+
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
+
+    def waits(self, desk: Desk) -> bool:
+        """It has come as far as the lock, and no further."""
+        until(
+            lambda: desk.sql(
+                "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+                " WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted"
+            ),
+            what="nobody waits",
+        )
+        self.thread.join(0.2)
+        return self.thread.is_alive()
+
+    def done(self) -> Any:
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+        return self.result
+
+
+def halt() -> Any:
+    return config.change_mode(TESTER, TradingMode.DISABLED)
+
+
+def lock_out() -> Any:
+    return lockouts.create(TESTER, ticker="AAPL", reason="r", duration_minutes=1, lockout_type=LockoutType.MANUAL)
+
+
+def replace() -> Any:
+    return config.replace(TESTER, {"order_rate": {"max_orders": 0, "per_seconds": 1}}, expected_versions=None)
+
+
+CHANGES: dict[str, Callable[[], Any]] = {
+    "a halt": halt,
+    "a lockout": lock_out,
+    "a tighter limit": replace,
+    "an approval setting": lambda: config.change_approval_config(TESTER, {"auto_approve_paper": False}),
+    "a signal layer": lambda: config.change_signal_layers(TESTER, {"macro": False}),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_it_is_not_acknowledged_while_somebody_decides_by_the_old_rules(desk: Desk, app: Flask, what: str) -> None:
+    rules = "SELECT config, trading_mode, (SELECT count(*) FROM symbol_lockouts) FROM risk_configs"
+    before = desk.sql(rules)
+    with holder(desk):
+        act = Act(app, CHANGES[what])
+        assert act.waits(desk)
+        assert desk.sql(rules) == before
+    assert not isinstance(act.done(), Exception), act.result
+    assert desk.sql(rules) != before
+    assert desk.sql("SELECT count(*) FROM audit_events") == [(1,)]
+
+
+def test_nobody_decides_while_the_rules_change(desk: Desk, app: Flask) -> None:
+    with holder(desk, kind=""):
+        act = Act(app, lambda: accounts.add_token(TESTER, "engine", Role.ENGINE))
+        assert act.waits(desk)
+    assert "." in act.done()
+
+
+def test_those_who_decide_do_not_wait_for_each_other(desk: Desk, app: Flask) -> None:
+    with holder(desk), app.app_context():
+        began = time.monotonic()
+        with recording() as one, recording() as other:
+            assert one.scalar(text("SELECT 1")) == other.scalar(text("SELECT 1"))
+        assert time.monotonic() - began < 2
+
+
+def test_what_the_holder_did_is_seen_after_the_wait(desk: Desk, app: Flask) -> None:
+    """The lock is taken in a statement of its own: one statement has one snapshot, from before the wait."""
+    with holder(desk) as connection:
+        connection.execute(
+            """UPDATE risk_configs SET config = '{"operator_approval": {"approval_timeout_minutes": 77}}'"""
+        )
+        act = Act(app, CHANGES["an approval setting"])
+        assert act.waits(desk)
+    assert act.done().approval_timeout_minutes == 77
+    assert desk.sql("SELECT config FROM risk_configs") == [
+        ({"operator_approval": {"approval_timeout_minutes": 77, "auto_approve_paper": False}},)
+    ]
+    [(before,)] = desk.sql("SELECT before FROM audit_events")
+    assert before["approval_timeout_minutes"] == 77
+
+
+def test_a_change_of_mode_that_waited_leaves_the_mode_as_it_is_then(desk: Desk, app: Flask) -> None:
+    with holder(desk) as connection:
+        connection.execute("UPDATE risk_configs SET trading_mode = 'disabled'")
+        act = Act(
+            app,
+            lambda: config.change_mode(TESTER, TradingMode.LIVE, leaving=TradingMode.PAPER, reason="stale"),
+        )
+        assert act.waits(desk)
+    refused = act.done()
+    assert isinstance(refused, Conflict)
+    assert refused.code == "mode_changed"
+    assert desk.sql("SELECT trading_mode FROM risk_configs") == [("disabled",)]
+
+
+def test_a_lockout_that_waited_is_as_long_as_was_asked(desk: Desk, app: Flask) -> None:
+    with holder(desk):
+        act = Act(app, lock_out)
+        assert act.waits(desk)
+        [(released,)] = desk.sql("SELECT clock_timestamp()")
+    lockout = act.done()
+    assert lockout.created_at >= released
+    assert (lockout.expires_at - lockout.created_at).total_seconds() == 60
+
+
+def test_a_holder_who_stalls_is_cut_off_and_a_stop_is_refused_meanwhile(
+    desk: Desk, app: Flask, operator: Api
+) -> None:
+    """One of our own connections stalls in the middle of a decision, and never comes to its end."""
+    stalled, wake = threading.Event(), threading.Event()
+
+    def stall() -> None:
+        with recording() as session:
+            session.execute(
+                text("INSERT INTO symbol_lockouts (ticker, reason, created_by, expires_at)"
+                     " VALUES ('STALLED', 'r', 'x', now() + interval '1 hour')")
+            )  # fmt: skip
+            stalled.set()
+            wake.wait(30)
+
+    events = desk.sql("SELECT count(*) FROM audit_events")
+    act = Act(app, stall)
+    try:
+        assert stalled.wait(10)
+        began = time.monotonic()
+        refused = operator.put("/mode", {"trading_mode": "disabled"})
+        waited = time.monotonic() - began
+        assert (refused.status_code, refused.json["code"]) == (503, "busy")
+        assert refused.headers["Retry-After"] == "1"
+        assert 4 < waited < 8, "it waits for the lock as long as lock_timeout says"
+        assert desk.sql("SELECT trading_mode, version FROM risk_configs") == [("paper", 1)]
+        assert desk.sql("SELECT count(*) FROM audit_events") == events
+
+        until(lambda: operator.put("/mode", {"trading_mode": "disabled"}).status_code == 200)
+        assert time.monotonic() - began < 15, "idle_in_transaction_session_timeout ends the stalled one"
+    finally:
+        wake.set()
+    assert isinstance(act.done(), Exception), "the stalled act hears that it did not happen"
+    assert desk.sql("SELECT trading_mode, version FROM risk_configs") == [("disabled", 2)]
+    assert desk.sql("SELECT count(*) FROM symbol_lockouts") == [(0,)]
+
+
+def test_a_change_that_fails_after_the_lock_gives_it_back(desk: Desk, app: Flask) -> None:
+    with app.app_context():
+        with pytest.raises(Conflict):
+            config.change_mode(TESTER, TradingMode.LIVE, leaving=TradingMode.DISABLED, reason="wrong")
+        with changing_rules() as session:
+            assert session.scalar(text("SELECT 1")) == 1
+    with holder(desk, kind=""):
+        pass
