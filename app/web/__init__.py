@@ -1,0 +1,17 @@
+"""The web: form -> desk -> answer. Routes are thin, and who may use them is one table (`permissions`)."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from app.web import api, errors, guard, headers, openapi, pages
+
+
+def register(app: Flask) -> None:
+    """Put every route and hook into `app`. The guard comes before all of them."""
+    headers.register(app)
+    errors.register(app)
+    guard.register(app)
+    app.register_blueprint(api.blueprint)
+    app.register_blueprint(openapi.blueprint)
+    app.register_blueprint(pages.blueprint)

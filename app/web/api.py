@@ -1,0 +1,197 @@
+"""The JSON routes under /api/admin/trading."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from dataclasses import asdict
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request, url_for
+
+from app import strict_json
+from app.desk import audit, config, lockouts, state
+from app.desk.errors import Invalid, NotFound
+from app.desk.times import rfc3339
+from app.domain.risk import TradingMode
+from app.domain.symbols import normalize_ticker
+from app.forms import (
+    ApprovalConfigForm,
+    ExtendLockoutForm,
+    LockoutForm,
+    ModeForm,
+    ReplaceConfigForm,
+    SignalLayersForm,
+)
+from app.models import RiskConfig
+from app.web.body import (
+    answer,
+    page_of,
+    read_choice,
+    read_form,
+    read_instant_cursor,
+    read_limit,
+    read_number_cursor,
+    read_word,
+    write_cursor,
+)
+from app.web.errors import Refusal
+from app.web.guard import actor
+from app.web.permissions import API
+
+VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+blueprint = Blueprint("api", __name__, url_prefix=API)
+
+
+@blueprint.get("/approval-config")
+def get_approval_config() -> Response:
+    return answer(asdict(config.approval_config()))
+
+
+@blueprint.put("/approval-config")
+def put_approval_config() -> Response:
+    changes = read_form(ApprovalConfigForm).given()
+    return answer(asdict(config.change_approval_config(actor(), changes)))
+
+
+@blueprint.get("/signal-layers")
+def get_signal_layers() -> Response:
+    return answer(asdict(config.signal_layers()))
+
+
+@blueprint.put("/signal-layers")
+def put_signal_layers() -> Response:
+    changes = read_form(SignalLayersForm).given()
+    return answer(asdict(config.change_signal_layers(actor(), changes)))
+
+
+@blueprint.get("/config")
+def get_config() -> Response:
+    response = _config_answer(config.read())
+    response.make_conditional(request)
+    return response
+
+
+@blueprint.put("/config")
+def put_config() -> Response:
+    if "If-Match" not in request.headers:
+        raise Refusal(
+            HTTPStatus.PRECONDITION_REQUIRED,
+            "send If-Match with the ETag of the configuration that you read, or *",
+        )
+    new = read_form(ReplaceConfigForm).config.data
+    return _config_answer(config.replace(actor(), new, expected_versions=_expected_versions()))
+
+
+def _expected_versions() -> frozenset[int] | None:
+    """The versions that If-Match allows; None for `*`, which stands alone or means nothing."""
+    if request.headers["If-Match"].strip() == "*":
+        return None
+    tags = request.if_match.as_set(include_weak=False)
+    return frozenset(int(tag) for tag in tags if VERSION.fullmatch(tag or ""))  # the tag "" is read as None
+
+
+def _config_answer(row: RiskConfig) -> Response:
+    return answer(
+        {
+            "trading_mode": row.trading_mode,
+            "config": row.config,
+            "version": row.version,
+            "updated_at": rfc3339(row.updated_at),
+            "updated_by": row.updated_by,
+        },
+        headers={"ETag": f'"{row.version}"'},
+    )
+
+
+@blueprint.get("/mode")
+def get_mode() -> Response:
+    return answer({"trading_mode": config.read().trading_mode})
+
+
+@blueprint.put("/mode")
+def put_mode() -> Response:
+    form = read_form(ModeForm)
+    leaving = form.leaving.data
+    change = config.change_mode(
+        actor(),
+        TradingMode(form.trading_mode.data),
+        leaving=TradingMode(leaving) if leaving else None,
+        reason=form.reason.data,
+    )
+    return answer({"trading_mode": change.current})
+
+
+@blueprint.get("/lockouts")
+def get_lockouts() -> Response:
+    limit = read_limit()
+    rows = lockouts.page(ticker=_ticker_filter(), after=read_instant_cursor(), limit=limit + 1)
+    items = [lockouts.as_json(row) for row in rows]
+    last = items[limit - 1] if len(items) > limit else None
+    return answer(page_of(items, limit, write_cursor(last["expires_at"], last["id"]) if last else None))
+
+
+def _ticker_filter() -> str | None:
+    text = request.args.get("ticker")
+    if text is None:
+        return None
+    ticker = normalize_ticker(text, allow_every=True)
+    if ticker is None:
+        raise Invalid({"ticker": ["is not a symbol"]})
+    return ticker
+
+
+@blueprint.post("/lockouts")
+def post_lockout() -> Response:
+    lockout = lockouts.create(actor(), **read_form(LockoutForm).lockout())
+    location = url_for("api.patch_lockout", lockout_id=str(lockout.id))
+    return answer(lockouts.as_json(lockout), HTTPStatus.CREATED, {"Location": location})
+
+
+@blueprint.patch("/lockouts/<lockout_id>")
+def patch_lockout(lockout_id: str) -> Response:
+    minutes = read_form(ExtendLockoutForm).given()["extend_minutes"]
+    return answer(lockouts.as_json(lockouts.extend(actor(), read_lockout_id(lockout_id), minutes)))
+
+
+@blueprint.delete("/lockouts/<lockout_id>")
+def delete_lockout(lockout_id: str) -> Response:
+    lockouts.remove(actor(), read_lockout_id(lockout_id))
+    return Response(status=HTTPStatus.NO_CONTENT)
+
+
+def read_lockout_id(text: str) -> uuid.UUID:
+    """The id in its canonical form; anything else is the id of nothing."""
+    try:
+        lockout_id = uuid.UUID(text)
+    except ValueError:
+        raise NotFound(lockouts.NO_SUCH) from None
+    if str(lockout_id) != text.lower():
+        raise NotFound(lockouts.NO_SUCH)
+    return lockout_id
+
+
+@blueprint.get("/audit")
+def get_audit() -> Response:
+    limit = read_limit()
+    events = audit.events(
+        action=read_choice("action", audit.ACTIONS),
+        actor=read_word("actor"),
+        before_id=read_number_cursor(),
+        limit=limit + 1,
+    )
+    items = [audit.as_json(event) for event in events]
+    return answer(page_of(items, limit, write_cursor(items[limit - 1]["id"]) if len(items) > limit else None))
+
+
+@blueprint.get("/state")
+def get_state() -> Response:
+    snapshot = state.snapshot()
+    # The tag covers all that is shown, less the time: an expiry changes it though nothing was written.
+    shown = {key: value for key, value in snapshot.items() if key != "server_time"}
+    tag = hashlib.sha256(strict_json.dumps(shown).encode()).hexdigest()[:32]
+    response = answer(snapshot, headers={"ETag": f'"{tag}"'})
+    response.make_conditional(request)
+    return response

@@ -1,0 +1,121 @@
+"""Reading requests strictly, and writing answers exactly."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Response, request
+
+from app import strict_json
+from app.desk.errors import Invalid
+from app.desk.times import rfc3339
+from app.forms import StrictForm
+from app.web.errors import Refusal
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+MAX_WORD = 100
+
+FormType = TypeVar("FormType", bound=StrictForm)
+
+
+def answer(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer; decimals keep every digit."""
+    return Response(strict_json.dumps(data), status, dict(headers or {}), content_type="application/json")
+
+
+def read_form(kind: type[FormType]) -> FormType:
+    """The body as a valid form. 415, 400 or 422 otherwise, naming the field."""
+    if request.mimetype != "application/json":
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json")
+    try:
+        body = strict_json.loads(request.get_data(cache=False))
+    except strict_json.Malformed as error:
+        raise Refusal(HTTPStatus.BAD_REQUEST, str(error), "malformed_json") from error
+    if not isinstance(body, dict):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the body must be a JSON object", "malformed_json")
+    form = kind.from_json(body)
+    if not form.validate():
+        raise Invalid(form.messages())
+    return form
+
+
+def read_limit() -> int:
+    """The `limit` of a list: 1 to 200, 50 when it is not given."""
+    text = request.args.get("limit", str(DEFAULT_LIMIT))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
+        raise Invalid({"limit": [f"must be a whole number from 1 to {MAX_LIMIT}"]})
+    return int(text)
+
+
+def page_of(items: list[dict[str, Any]], limit: int, cursor: str | None) -> dict[str, Any]:
+    """The list shape; `items` has one more than `limit` where there is a next page, at `cursor`."""
+    return {"items": items[:limit], "next": cursor if len(items) > limit else None}
+
+
+def write_cursor(*place: object) -> str:
+    """Where a list goes on, opaque to the client."""
+    return base64.urlsafe_b64encode("|".join(map(str, place)).encode()).decode().rstrip("=")
+
+
+def _read_cursor(parts: int) -> list[str] | None:
+    text = request.args.get("cursor")
+    if text is None:
+        return None
+    try:
+        place = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode().split("|")
+    except (ValueError, binascii.Error):
+        raise _bad_cursor() from None
+    if len(place) != parts or write_cursor(*place) != text:
+        raise _bad_cursor()
+    return place
+
+
+def read_instant_cursor() -> tuple[datetime, uuid.UUID] | None:
+    """The cursor of a list that is ordered by an instant and an id."""
+    place = _read_cursor(2)
+    if place is None:
+        return None
+    try:
+        instant, row_id = datetime.fromisoformat(place[0]), uuid.UUID(place[1])
+        if rfc3339(instant) != place[0]:
+            raise ValueError("Python reads more kinds of times than PostgreSQL does")
+    except (ValueError, OverflowError):
+        raise _bad_cursor() from None
+    return instant, row_id
+
+
+def read_number_cursor() -> int | None:
+    """The cursor of a list that is ordered by a number."""
+    place = _read_cursor(1)
+    if place is None:
+        return None
+    if not (place[0].isascii() and place[0].isdigit() and len(place[0]) <= 18):
+        raise _bad_cursor()
+    return int(place[0])
+
+
+def read_word(name: str) -> str | None:
+    """A word of the query string that is compared with what is stored."""
+    text = request.args.get(name)
+    if text is not None and (len(text) > MAX_WORD or "\0" in text):
+        raise Invalid({name: [f"must have at most {MAX_WORD} characters, none of them U+0000"]})
+    return text
+
+
+def read_choice(name: str, words: Sequence[str]) -> str | None:
+    """One of `words` in the query string: a misspelt filter must not read as an empty list."""
+    text = request.args.get(name)
+    if text is not None and text not in words:
+        raise Invalid({name: [f"must be one of {', '.join(words)}"]})
+    return text
+
+
+def _bad_cursor() -> Invalid:
+    return Invalid({"cursor": ["is not one that this list gave out"]})

@@ -1,0 +1,151 @@
+"""Errors: RFC 9457 problem details for programs, a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from flask import Flask, Response, current_app, g, render_template, request
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from app import strict_json
+from app.desk.errors import Conflict, DeskError, Forbidden, Invalid, NotFound, Stale
+from app.sign_in import TooManyTries
+
+STATUS: Mapping[type[DeskError], HTTPStatus] = {
+    Forbidden: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    Stale: HTTPStatus.PRECONDITION_FAILED,
+    Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyTries: HTTPStatus.TOO_MANY_REQUESTS,
+}
+
+CODES: Mapping[int, str] = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    428: "precondition_required",
+    500: "internal_error",
+}
+
+# PostgreSQL's classes of errors that mean "not now": resources, operator intervention, locks, time-outs.
+PASSING = ("08", "53", "57", "55P03", "40", "25P03")
+
+
+class Refusal(Exception):
+    """An answer of the web itself: a status with its words."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.headers = headers or {}
+
+
+def problem(
+    status: int,
+    detail: str,
+    code: str | None = None,
+    *,
+    errors: Mapping[str, Sequence[str]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem+json answer, or a page saying the same where a person is looking."""
+    title = HTTPStatus(status).phrase
+    if not wants_json():
+        page = render_template(
+            "error.html", status=status, title=title, detail=detail, request_id=g.get("request_id", "")
+        )
+        return Response(page, status, headers=dict(headers or {}), mimetype="text/html")
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code or CODES.get(status, "refused"),
+    }
+    if errors:
+        body["errors"] = errors
+    return Response(
+        strict_json.dumps(body), status, headers=dict(headers or {}), content_type="application/problem+json"
+    )
+
+
+def wants_json() -> bool:
+    """Programs use /api and a few routes beside it; everything else is for people."""
+    return request.path.startswith("/api") or request.path in ("/openapi.json", "/healthz", "/readyz")
+
+
+def _desk_error(error: DeskError) -> Response:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    errors = error.errors if isinstance(error, Invalid) else None
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyTries) else None
+    return problem(status, error.detail, error.code, errors=errors, headers=headers)
+
+
+def _refusal(error: Refusal) -> Response:
+    return problem(error.status, error.detail, error.code, headers=error.headers)
+
+
+def _http_error(error: HTTPException) -> Response:
+    # A redirect is an HTTPException too, and so is an answer that was made elsewhere.
+    response = error.get_response()
+    if error.code is None or error.code < 400:
+        return Response(response.get_data(), error.code or 200, headers=response.headers)
+    headers = {name: value for name, value in response.headers if name in ("Allow", "Retry-After")}
+    return problem(error.code, error.description or HTTPStatus(error.code).phrase, headers=headers)
+
+
+def _csrf_error(error: CSRFError) -> Response:
+    return problem(403, f"{error.description} Reload the page and try again.", "csrf_failed")
+
+
+def _database_error(error: DBAPIError) -> Response:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if not (isinstance(error, OperationalError) or state.startswith(PASSING)):
+        return _unexpected(error)
+    current_app.logger.error("the database does not answer: %s", error.orig)
+    busy = state in ("55P03", "57014")
+    return problem(
+        503,
+        "the desk is busy: nothing was changed, try again"
+        if busy
+        else "the database cannot be reached: nothing was changed and nothing is released",
+        "busy" if busy else "database_unavailable",
+        headers={"Retry-After": "1"},
+    )
+
+
+def _no_connection(error: PoolTimeout) -> Response:
+    current_app.logger.error("no database connection is free: %s", error)
+    return problem(503, "the desk is busy: nothing was changed, try again", "busy", headers={"Retry-After": "1"})
+
+
+def _unexpected(error: Exception) -> Response:
+    current_app.logger.exception("unexpected error in request %s", g.get("request_id", "-"), exc_info=error)
+    return problem(500, "something went wrong on our side; the log has it under the request id")
+
+
+def register(app: Flask) -> None:
+    app.register_error_handler(DeskError, _desk_error)
+    app.register_error_handler(Refusal, _refusal)
+    app.register_error_handler(CSRFError, _csrf_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(PoolTimeout, _no_connection)
+    app.register_error_handler(Exception, _unexpected)

@@ -1,0 +1,361 @@
+"""The pages, and the plain forms on them that work where JavaScript does not."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    flash,
+    g,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from flask_wtf.csrf import CSRFError
+from itsdangerous import BadSignature, URLSafeSerializer
+from sqlalchemy import text
+
+from app import sign_in
+from app.desk import audit, config, lockouts, state
+from app.desk.actor import Actor
+from app.desk.errors import DeskError
+from app.desk.transaction import reading
+from app.domain.risk import TradingMode
+from app.domain.roles import Act
+from app.forms import (
+    ApprovalConfigForm,
+    ExtendLockoutForm,
+    LockoutForm,
+    ModeForm,
+    SignalLayersForm,
+    SignInForm,
+    StrictForm,
+)
+from app.web.api import read_lockout_id
+from app.web.body import answer, read_number_cursor, read_word, write_cursor
+from app.web.guard import SESSION_KEY, actor
+
+blueprint = Blueprint("pages", __name__)
+
+DEVICE_COOKIE = "countersign_device"
+DEVICE_SECONDS = 180 * 24 * 3600
+MOST_NAMES_ON_A_DEVICE = 10
+GO_LIVE_WORD = "LIVE"
+Answer = Response | str | tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """Who is signed in, and what the page may offer them."""
+
+    name: str
+    role: str
+    can: dict[str, bool]
+
+    @classmethod
+    def of(cls, who: Actor) -> Me:
+        return cls(
+            who.name,
+            who.role.value,
+            {
+                "operate": who.may(Act.OPERATE),
+                "go_live": who.may(Act.GO_LIVE),
+                "live_approval": who.may(Act.CHANGE_LIVE_APPROVAL),
+                "configure": who.may(Act.REPLACE_CONFIG),
+            },
+        )
+
+
+@blueprint.app_context_processor
+def _me() -> dict[str, Any]:
+    who = g.get("actor")
+    return {"me": Me.of(who) if who else None}
+
+
+@blueprint.get("/healthz")
+def healthz() -> Response:
+    """The process answers."""
+    return answer({"status": "ok"})
+
+
+@blueprint.get("/readyz")
+def readyz() -> Response:
+    """The database answers, with the tables in it."""
+    with reading() as database:
+        database.execute(text("SELECT 1 FROM risk_configs LIMIT 1"))
+    return answer({"status": "ok"})
+
+
+@blueprint.get("/")
+def index() -> Any:
+    return redirect(url_for("pages.trading"), HTTPStatus.SEE_OTHER)
+
+
+# Signing in and out
+
+
+@blueprint.get("/login")
+def login() -> Any:
+    if g.actor is not None:
+        return redirect(_safe(request.args.get("next")), HTTPStatus.SEE_OTHER)
+    return _login_page(SignInForm())
+
+
+@blueprint.post("/login")
+def post_login() -> Any:
+    form = SignInForm(request.form)
+    if not form.validate():
+        return _login_page(form), HTTPStatus.UNPROCESSABLE_ENTITY
+    devices = _devices()
+    try:
+        result = sign_in.sign_in(
+            form.name.data,
+            form.password.data,
+            address=request.remote_addr or "",
+            device_names=devices,
+            request_id=g.request_id,
+        )
+    except sign_in.TooManyTries as error:
+        headers = {"Retry-After": str(error.retry_after)}
+        return _login_page(form, error.detail), HTTPStatus.TOO_MANY_REQUESTS, headers
+    if result is None:
+        return _login_page(form, "The name or the password is wrong."), HTTPStatus.UNAUTHORIZED
+    person, secret = result
+    session.clear()  # a session id or CSRF token that someone planted before is worth nothing afterwards
+    session[SESSION_KEY] = secret
+    session.permanent = True
+    response = redirect(_safe(request.form.get("next")), HTTPStatus.SEE_OTHER)
+    devices = dict(list(devices.items())[-MOST_NAMES_ON_A_DEVICE + 1 :])
+    devices.setdefault(person.name.lower(), secrets.token_urlsafe(16))
+    response.set_cookie(
+        DEVICE_COOKIE,
+        _device_signer().dumps(devices),
+        max_age=DEVICE_SECONDS,
+        path=url_for("pages.login"),
+        secure=request.is_secure,
+        httponly=True,
+        samesite="Strict",
+    )
+    return response
+
+
+@blueprint.post("/logout")
+def logout() -> Any:
+    secret = session.get(SESSION_KEY)
+    if isinstance(secret, str):
+        sign_in.sign_out(actor(), secret)
+    session.clear()
+    return redirect(url_for("pages.login"), HTTPStatus.SEE_OTHER)
+
+
+def stale_login_form(error: CSRFError) -> Answer | None:
+    """A sign-in page that lay open too long is shown anew, rather than an error page."""
+    if request.endpoint != "pages.post_login":
+        return None
+    return _login_page(SignInForm(), "This page was open for too long: please sign in again."), 400
+
+
+def _login_page(form: SignInForm, error: str | None = None) -> str:
+    next_page = request.values.get("next", "")
+    return render_template(
+        "login.html", form=form, next=next_page if _safe(next_page) == next_page else "", error=error
+    )
+
+
+def _safe(target: str | None) -> str:
+    """Where to go after signing in: a path of ours, never another site."""
+    if (
+        target
+        and target.isascii()
+        and target.isprintable()
+        and target[0] == "/"
+        and target[1:2] not in ("/", "\\")
+    ):
+        return target
+    return url_for("pages.trading")
+
+
+def _device_signer() -> URLSafeSerializer:
+    return URLSafeSerializer(str(current_app.secret_key), salt="device")
+
+
+def _devices() -> dict[str, str]:
+    try:
+        marks = _device_signer().loads(request.cookies.get(DEVICE_COOKIE, ""))
+    except BadSignature:
+        return {}
+    return marks if isinstance(marks, dict) else {}
+
+
+# Trading
+
+
+@blueprint.get("/trading")
+def trading() -> Any:
+    return _trading_page(LockoutForm())
+
+
+def _trading_page(lockout_form: LockoutForm) -> str:
+    return render_template("trading.html", state=state.snapshot(), lockout_form=lockout_form)
+
+
+def _back(category: str, message: str) -> Any:
+    flash(message, category)
+    return redirect(url_for("pages.trading"), HTTPStatus.SEE_OTHER)
+
+
+@blueprint.errorhandler(DeskError)
+def _say_no(error: DeskError) -> Any:
+    """A plain form that the desk refused: back to the page, with the reason."""
+    if request.method == "GET":
+        raise error
+    return _back("error", error.detail[:1].upper() + error.detail[1:])
+
+
+def _read(kind: type[StrictForm]) -> Any:
+    form = kind(request.form)
+    if not form.validate():
+        said = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in form.messages().items())
+        raise DeskError(said, "invalid")
+    return form
+
+
+def _confirmed() -> bool:
+    return request.form.get("confirmed") == "yes"
+
+
+def _confirm(title: str, explanation: str, submit_label: str, **more: Any) -> str:
+    """The question that the dialog asks, as a page; nothing has been changed yet."""
+    kept = ("csrf_token", "confirmed", "reason", "confirm_word")
+    fields = {name: value for name, value in request.form.items() if name not in kept}
+    return render_template(
+        "confirm.html",
+        title=title,
+        text=explanation,
+        action=request.path,
+        fields=fields | {"confirmed": "yes"},
+        submit_label=submit_label,
+        need_reason=more.get("need_reason", False),
+        need_word=more.get("need_word"),
+        error=more.get("error"),
+    )
+
+
+@blueprint.post("/trading/halt")
+def halt() -> Any:
+    config.change_mode(actor(), TradingMode.DISABLED)
+    return _back("success", "Trading is halted: every new order is blocked.")
+
+
+@blueprint.post("/trading/mode")
+def change_mode() -> Any:
+    form = _read(ModeForm)
+    to = TradingMode(form.trading_mode.data)
+    live = to is TradingMode.LIVE
+    missing = to is not TradingMode.DISABLED and not form.reason.data
+    wrong_word = live and request.form.get("confirm_word", "").strip().upper() != GO_LIVE_WORD
+    if missing or wrong_word:
+        error = None
+        if _confirmed():
+            error = "A reason is required." if missing else f"Type {GO_LIVE_WORD} to go live."
+        return _confirm(
+            "Go live" if live else f"Switch to {to} trading",
+            "Released orders will go to the market with real money."
+            if live
+            else "Orders will be decided by the gate again, in paper trading.",
+            "Go live" if live else f"Switch to {to}",
+            need_reason=True,
+            need_word=GO_LIVE_WORD if live else None,
+            error=error,
+        )
+    leaving = form.leaving.data
+    config.change_mode(
+        actor(), to, leaving=TradingMode(leaving) if leaving else None, reason=form.reason.data or None
+    )
+    return _back("success", f"The trading mode is {to}.")
+
+
+APPROVAL_EFFECTS = {
+    ("auto_approve_paper", True): "Paper orders will be released by themselves, without a person.",
+    ("auto_approve_paper", False): "Every paper order will wait for a person's approval.",
+    ("require_approval_for_live", True): "Every live order will wait for a person's approval.",
+    ("require_approval_for_live", False): "Live orders will be released by themselves, without a person.",
+}
+
+
+@blueprint.post("/trading/approval-config")
+def change_approval_config() -> Any:
+    changes = _read(ApprovalConfigForm).given()
+    effects = [APPROVAL_EFFECTS[item] for item in changes.items() if item in APPROVAL_EFFECTS]
+    if effects and not _confirmed():
+        return _confirm("Change order approval", " ".join(effects), "Change")
+    config.change_approval_config(actor(), changes)
+    return _back("success", "The approval settings are saved.")
+
+
+@blueprint.post("/trading/signal-layers")
+def change_signal_layers() -> Any:
+    changes = _read(SignalLayersForm).given()
+    if not _confirmed():
+        effects = [
+            f"Orders of the {layer} signal layer will be {'decided by the gate again' if on else 'blocked'}."
+            for layer, on in changes.items()
+        ]
+        return _confirm("Change signal layers", " ".join(effects), "Change")
+    config.change_signal_layers(actor(), changes)
+    return _back("success", "The signal layers are saved.")
+
+
+@blueprint.post("/trading/lockouts")
+def create_lockout() -> Any:
+    form = LockoutForm(request.form)
+    if not form.validate():
+        return _trading_page(form), HTTPStatus.UNPROCESSABLE_ENTITY
+    lockout = lockouts.create(actor(), **form.lockout())
+    return _back("success", f"{lockout.ticker} is locked out.")
+
+
+@blueprint.post("/trading/lockouts/<lockout_id>/extend")
+def extend_lockout(lockout_id: str) -> Any:
+    minutes = _read(ExtendLockoutForm).given()["extend_minutes"]
+    lockout = lockouts.extend(actor(), read_lockout_id(lockout_id), minutes)
+    return _back("success", f"The lockout of {lockout.ticker} ends {minutes} minutes later.")
+
+
+@blueprint.post("/trading/lockouts/<lockout_id>/remove")
+def remove_lockout(lockout_id: str) -> Any:
+    if not _confirmed():
+        return _confirm(
+            "Remove lockout",
+            "The symbol can be traded again at once, unless another lockout holds it.",
+            "Remove",
+        )
+    lockouts.remove(actor(), read_lockout_id(lockout_id))
+    return _back("success", "The lockout is removed.")
+
+
+# Audit
+
+
+@blueprint.get("/audit")
+def audit_page() -> Any:
+    limit = 50
+    filters = {"action": read_word("action") or None, "actor": read_word("actor") or None}
+    events = audit.events(**filters, before_id=read_number_cursor(), limit=limit + 1)
+    more = write_cursor(events[limit - 1].id) if len(events) > limit else None
+    given: dict[str, Any] = {name: value for name, value in filters.items() if value}
+    return render_template(
+        "audit.html",
+        events=[audit.as_json(event) for event in events[:limit]],
+        next_url=url_for("pages.audit_page", **given, cursor=more) if more else None,
+        filters={name: value or "" for name, value in filters.items()},
+        actions=audit.ACTIONS,
+    )

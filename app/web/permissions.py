@@ -1,0 +1,65 @@
+"""Every route with the act that it is: the permission matrix of the web.
+
+A route that is missing here is refused to everybody, and a test fails. What depends on the body (going live,
+live approval, the type of a lockout) is held by the desk, with the same acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from app.domain.roles import Act
+
+API = "/api/admin/trading"
+
+
+class Open(Enum):
+    """Routes that need no right."""
+
+    ANYBODY = "anybody"
+    SIGNED_IN = "signed in"
+
+
+Right = Act | Open
+
+ROUTES: Mapping[tuple[str, str], Right] = {
+    ("GET", f"{API}/approval-config"): Act.READ_DESK,
+    ("PUT", f"{API}/approval-config"): Act.OPERATE,
+    ("GET", f"{API}/config"): Act.READ_DESK,
+    ("PUT", f"{API}/config"): Act.REPLACE_CONFIG,
+    ("GET", f"{API}/mode"): Act.READ_RULES,
+    ("PUT", f"{API}/mode"): Act.OPERATE,
+    ("GET", f"{API}/signal-layers"): Act.READ_RULES,
+    ("PUT", f"{API}/signal-layers"): Act.OPERATE,
+    ("GET", f"{API}/lockouts"): Act.READ_RULES,
+    ("POST", f"{API}/lockouts"): Act.LOCK_OUT_AUTOMATICALLY,
+    ("PATCH", f"{API}/lockouts/<lockout_id>"): Act.OPERATE,
+    ("DELETE", f"{API}/lockouts/<lockout_id>"): Act.OPERATE,
+    ("GET", f"{API}/audit"): Act.READ_DESK,
+    ("GET", f"{API}/state"): Act.READ_DESK,
+    ("GET", f"{API}/openapi.json"): Open.ANYBODY,
+    ("GET", "/openapi.json"): Open.ANYBODY,
+    ("GET", "/healthz"): Open.ANYBODY,
+    ("GET", "/readyz"): Open.ANYBODY,
+    ("GET", "/static/<path:filename>"): Open.ANYBODY,
+    ("OPTIONS", "/static/<path:filename>"): Open.ANYBODY,
+    ("GET", "/login"): Open.ANYBODY,
+    ("POST", "/login"): Open.ANYBODY,
+    ("POST", "/logout"): Open.SIGNED_IN,
+    ("GET", "/"): Open.ANYBODY,
+    ("GET", "/trading"): Act.READ_DESK,
+    ("GET", "/audit"): Act.READ_DESK,
+    ("POST", "/trading/halt"): Act.OPERATE,
+    ("POST", "/trading/mode"): Act.OPERATE,
+    ("POST", "/trading/approval-config"): Act.OPERATE,
+    ("POST", "/trading/signal-layers"): Act.OPERATE,
+    ("POST", "/trading/lockouts"): Act.OPERATE,
+    ("POST", "/trading/lockouts/<lockout_id>/extend"): Act.OPERATE,
+    ("POST", "/trading/lockouts/<lockout_id>/remove"): Act.OPERATE,
+}
+
+
+def right_for(method: str, rule: str) -> Right | None:
+    """The right that a request needs; None where the route is not in the table."""
+    return ROUTES.get(("GET" if method == "HEAD" else method, rule))
