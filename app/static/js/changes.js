@@ -1,0 +1,53 @@
+// What became different between two states of the desk, in sentences: for the line that announces it, and for those who
+// hear the page rather than see it. Our own acts and other people's are told alike.
+
+import { minutesInWords, utcEnd } from './clock.js';
+
+export const MODES = { live: 'LIVE', paper: 'PAPER', disabled: 'HALTED' };
+
+const MANY = 3;
+
+function flag(before, after, sentence) {
+  return before !== undefined && after !== undefined && before !== after ? [sentence(after)] : [];
+}
+
+function settings(before, after) {
+  const [was, is] = [before.approval_config ?? {}, after.approval_config ?? {}];
+  const [wasLayers, areLayers] = [before.signal_layers ?? {}, after.signal_layers ?? {}];
+  const layer = (name) => (on) => `The ${name} signal layer is now ${on ? 'enabled' : 'disabled'}.`;
+  return [
+    ...flag(before.trading_mode, after.trading_mode, (mode) => `The trading mode is now ${MODES[mode]}.`),
+    ...flag(!!before.config_error, !!after.config_error,
+      (broken) => (broken ? 'The configuration cannot be read: the gate blocks every order.' : 'The configuration can be read again.')),
+    ...flag(wasLayers.macro, areLayers.macro, layer('macro')),
+    ...flag(wasLayers.competitive, areLayers.competitive, layer('competitive')),
+    ...flag(was.auto_approve_paper, is.auto_approve_paper,
+      (auto) => (auto ? 'Paper orders are now auto-approved.' : 'Paper orders now require approval.')),
+    ...flag(was.require_approval_for_live, is.require_approval_for_live,
+      (required) => (required ? 'Live orders now require approval.' : 'Live orders are now auto-approved.')),
+    ...flag(was.approval_timeout_minutes, is.approval_timeout_minutes,
+      (minutes) => `The approval timeout is now ${minutesInWords(minutes)}.`),
+  ];
+}
+
+const what = (lock) => (lock.ticker === '*' ? 'Every symbol' : lock.ticker);
+const lockoutOf = (lock) => (lock.ticker === '*' ? 'The lockout of every symbol' : `The lockout of ${lock.ticker}`);
+
+function lockouts(before, after, now) {
+  const old = new Map(before.map((lock) => [lock.id, lock]));
+  const left = new Set(after.map((lock) => lock.id));
+  const gone = before.filter((lock) => !left.has(lock.id)).map((lock) => (
+    Date.parse(lock.expires_at) <= now ? `${lockoutOf(lock)} has ended.` : `${lockoutOf(lock)} was removed.`));
+  const come = after.flatMap((lock) => {
+    const end = utcEnd(Date.parse(lock.expires_at), now);
+    if (!old.has(lock.id)) return [`${what(lock)} is locked out until ${end}.`];
+    return old.get(lock.id).expires_at === lock.expires_at ? [] : [`${lockoutOf(lock)} now ends at ${end}.`];
+  });
+  const all = [...gone, ...come];
+  return all.length > MANY ? [`${all.length} lockouts changed.`] : all;
+}
+
+/** Both states with the lockouts that were, and are, in force. */
+export function describeChanges(before, after, now) {
+  return [...settings(before, after), ...lockouts(before.lockouts, after.lockouts, now)];
+}

@@ -1,0 +1,48 @@
+// The one confirmation dialog that everything shares. ask() opens it and gives back what was entered, or null for no.
+
+export function createDialog() {
+  let shared;
+
+  const component = () => ({
+    title: '', text: '', act: '', problem: '', errors: {}, needReason: false, needWord: '', grave: false,
+    answered: null,
+
+    init() {
+      shared = this;
+    },
+
+    async ask({ title, text, act, needReason = false, needWord = '', grave = false, reason = '', errors = {}, problem = '' }) {
+      if (this.$root.open) return null;
+      const opener = document.activeElement;
+      Object.assign(this, { title, text, act, needReason, needWord, grave, errors, problem });
+      this.$refs.reason.value = reason;
+      this.$refs.word.value = '';
+      await this.$nextTick();
+      this.$root.returnValue = '';
+      this.$root.showModal();
+      if (needReason) this.$refs.reason.focus();
+      const answer = await new Promise((resolve) => { this.answered = resolve; });
+      if (opener.isConnected) opener.focus();
+      return answer;
+    },
+
+    cancel() {
+      this.$root.close('');
+    },
+
+    confirm() {
+      this.errors = {};
+      if (this.needReason && !this.$refs.reason.value.trim()) this.errors.reason = 'Say why.';
+      if (this.needWord && this.$refs.word.value.trim().toUpperCase() !== this.needWord) this.errors.word = `Type ${this.needWord}.`;
+      if (this.errors.reason) this.$refs.reason.focus();
+      else if (this.errors.word) this.$refs.word.focus();
+      else this.$root.close('confirm');
+    },
+
+    closed() {
+      this.answered(this.$root.returnValue === 'confirm' ? { reason: this.$refs.reason.value.trim() } : null);
+    },
+  });
+
+  return { component, ask: (question) => shared.ask(question) };
+}

@@ -1,0 +1,179 @@
+"""A real Chromium before the real server. A console error or CSP violation that a test did not expect fails it."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from psycopg.errors import DeadlockDetected
+
+from tests.browser.chromium import executable
+from tests.serving import Server
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+NAMES = {"viewer": "vera", "operator": "olga", "admin": "ada"}
+PATIENCE = 8_000  # milliseconds; a page that polls hears of a change within 5 seconds
+
+expect.set_options(timeout=PATIENCE)
+
+REPORT_VIOLATIONS = """
+document.addEventListener('securitypolicyviolation', (event) => {
+  console.error(`CSP violation: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
+});
+"""
+
+
+class Complaints:
+    """What the browser's console said. Parts of expected messages are declared before they come."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.expected: list[str] = []
+
+    def expect(self, *parts: str) -> None:
+        self.expected.extend(parts)
+
+    def hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.said.append(f"{message.type}: {message.text}")
+
+    @property
+    def unexpected(self) -> list[str]:
+        return [text for text in self.said if not any(part in text for part in self.expected)]
+
+
+class OpenPage(Protocol):
+    def __call__(self, **context: Any) -> Page: ...
+
+
+class SignIn(Protocol):
+    def __call__(self, page: Page, role: str = "operator", path: str = "/trading") -> str: ...
+
+
+class LockOut(Protocol):
+    def __call__(self, ticker: str, reason: str = "news", minutes: int = 60, kind: str = "manual") -> str: ...
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    program = executable()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """The real server on an empty desk. Requests of the page before may still be under way, and in its way."""
+    for _ in range(5):
+        try:
+            shared_server.reset()
+        except DeadlockDetected:
+            continue
+        return shared_server
+    raise RuntimeError("the desk cannot be emptied")
+
+
+@pytest.fixture
+def complaints() -> Iterator[Complaints]:
+    heard = Complaints()
+    yield heard
+    assert not heard.unexpected
+
+
+@pytest.fixture
+def open_page(chromium: Browser, server: Server, complaints: Complaints) -> Iterator[OpenPage]:
+    """Makes a page in a browser profile of its own; options are those of Playwright's `new_context`."""
+    contexts = []
+
+    def open_one(**options: Any) -> Page:
+        context = chromium.new_context(base_url=server.url, **({"viewport": DESKTOP} | options))
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        context.add_init_script(REPORT_VIOLATIONS)
+        page = context.new_page()
+        page.on("console", complaints.hear)
+        page.on("pageerror", lambda error: complaints.said.append(f"uncaught: {error}"))
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    return open_page()
+
+
+@pytest.fixture
+def sign_in(server: Server) -> SignIn:
+    """Signs a person of that role in on this page; their name."""
+    passwords: dict[str, str] = {}
+
+    def sign_in_as(page: Page, role: str = "operator", path: str = "/trading") -> str:
+        name = NAMES[role]
+        if name not in passwords:
+            passwords[name] = server.add_user(name, role)
+        page.goto(f"/login?next={path}")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(passwords[name])
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(f"**{path}")
+        return name
+
+    sign_in_as.passwords = passwords  # type: ignore[attr-defined]
+    return sign_in_as
+
+
+@pytest.fixture
+def lock_out(server: Server) -> LockOut:
+    """Makes a lockout as a script does, beside the page; its id."""
+    made: dict[str, str] = {}
+
+    def make(ticker: str, reason: str = "news", minutes: int = 60, kind: str = "manual") -> str:
+        token = made.setdefault("token", "") or server.add_token("script", "operator")
+        made["token"] = token
+        body = {"ticker": ticker, "reason": reason, "duration_minutes": minutes, "lockout_type": kind}
+        request = urllib.request.Request(
+            f"{server.url}/api/admin/trading/lockouts",
+            json.dumps(body).encode(),
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(json.load(answer)["id"])
+
+    return make
+
+
+@pytest.fixture
+def desk_page(page: Page, sign_in: SignIn) -> Page:
+    """The Trading page before an operator."""
+    sign_in(page)
+    return page
+
+
+@pytest.fixture
+def stored(server: Server) -> Callable[[str], Any]:
+    """What the database holds: `stored("mode")`, `stored("config")`."""
+
+    def read(what: str) -> Any:
+        [(mode, config)] = server.sql("SELECT trading_mode, config FROM risk_configs WHERE is_active")
+        return {"mode": mode, "config": config}[what]
+
+    return read

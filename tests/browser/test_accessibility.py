@@ -1,0 +1,168 @@
+"""axe-core finds nothing and nothing is wider than the window, in every page and state, light and dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.settings import PROJECT
+from tests.browser.conftest import DESKTOP, PHONE, Complaints, LockOut, OpenPage, SignIn
+from tests.browser.parts import PAPER, awake, dialog, fill_lockout, lock_form, look_again, switch
+from tests.serving import Server
+
+AXE = Path(PROJECT / "node_modules/axe-core/axe.min.js")
+STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+FIND = """async (tags) => {
+  const { violations } = await axe.run(document, {
+    runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'],
+  });
+  return violations.map((v) => [v.id, v.nodes.map((node) => `${node.target.join(' ')}: ${node.failureSummary}`)]);
+}"""
+SMALL = """(least) => [...document.querySelectorAll('button, a:not(.skip), select, summary')]
+  .map((element) => [element.getBoundingClientRect(), element.outerHTML.slice(0, 80)])
+  .filter(([box]) => box.width && Math.min(box.width, box.height) < least)
+  .map(([, html]) => html)
+"""
+LEAST_TARGET = 24
+ZOOMED = {"width": 720, "height": 450}  # 1440 at 200 %
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["1440", "390"])
+def seen(request: pytest.FixtureRequest, open_page: OpenPage) -> Page:
+    phone = request.param is PHONE
+    return open_page(viewport=request.param, reduced_motion="reduce", has_touch=phone, is_mobile=phone)
+
+
+def check(page: Page) -> None:
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text())
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(FIND, STANDARDS) == [], scheme
+    fits(page)
+
+
+def fits(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def crowd(lock_out: LockOut) -> None:
+    lock_out("AAPL", "News shock: guidance withdrawn", 59, "news_shock")
+    lock_out("BTC/USD", "x" * 400, 1, "cooldown")
+    lock_out("*", "Exchange outage; call the desk before you remove this one", 100_000)
+
+
+def test_signing_in(seen: Page, complaints: Complaints) -> None:
+    complaints.expect("status of 401")
+    seen.goto("/login")
+    check(seen)
+    seen.get_by_label("Name").fill("nobody")
+    seen.get_by_label("Password").fill("wrong")
+    seen.get_by_role("button", name="Sign in").click()
+    expect(seen.get_by_role("alert")).to_be_visible()
+    check(seen)
+
+
+def test_trading_empty_and_full(seen: Page, sign_in: SignIn, lock_out: LockOut) -> None:
+    sign_in(seen, "admin")
+    awake(seen)
+    check(seen)
+    crowd(lock_out)
+    look_again(seen)
+    expect(seen.get_by_role("status").filter(has_text="locked out")).to_be_visible()
+    check(seen)
+
+
+@pytest.mark.parametrize("mode", ["live", "disabled"])
+def test_trading_in_the_other_modes(seen: Page, sign_in: SignIn, server: Server, mode: str) -> None:
+    server.sql("UPDATE risk_configs SET trading_mode = %s", mode)
+    sign_in(seen, "admin")
+    awake(seen)
+    check(seen)
+
+
+def test_trading_with_a_question_open(seen: Page, sign_in: SignIn) -> None:
+    sign_in(seen, "admin")
+    awake(seen)
+    switch(seen, PAPER).click()
+    expect(dialog(seen)).to_be_visible()
+    check(seen)
+    seen.keyboard.press("Escape")
+    seen.get_by_role("button", name="Go live…").click()
+    dialog(seen).get_by_role("button", name="Go live").click()
+    expect(dialog(seen).get_by_label("Reason")).to_have_attribute("aria-invalid", "true")
+    check(seen)
+
+
+def test_trading_with_errors_and_lost_updates(seen: Page, sign_in: SignIn, complaints: Complaints) -> None:
+    complaints.expect("status of 422", "ERR_FAILED")
+    sign_in(seen, "operator")
+    awake(seen)
+    fill_lockout(seen, "no such$", "", "0")
+    lock_form(seen).get_by_role("button", name="Lock out").click()
+    expect(lock_form(seen).locator("[aria-invalid=true]")).to_have_count(3)
+    check(seen)
+    seen.route("**/api/admin/trading/state", lambda route: route.abort())
+    seen.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(seen.get_by_text("Live updates lost")).to_be_visible()
+    check(seen)
+
+
+def test_trading_with_a_broken_configuration(seen: Page, sign_in: SignIn, server: Server) -> None:
+    server.sql("""UPDATE risk_configs SET config = '{"operator_approval": 7}'::jsonb""")
+    sign_in(seen, "admin")
+    awake(seen)
+    check(seen)
+
+
+def test_trading_before_a_viewer(seen: Page, sign_in: SignIn, lock_out: LockOut) -> None:
+    crowd(lock_out)
+    sign_in(seen, "viewer")
+    awake(seen)
+    check(seen)
+
+
+def test_audit(seen: Page, sign_in: SignIn, lock_out: LockOut) -> None:
+    crowd(lock_out)
+    sign_in(seen, path="/audit")
+    check(seen)
+    for summary in seen.locator("summary").all():
+        summary.click()
+    check(seen)
+
+
+def test_questions_and_errors_without_javascript(open_page: OpenPage, sign_in: SignIn) -> None:
+    page = open_page(viewport=PHONE)
+    sign_in(page)
+    page.route("**/static/js/trading.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page.reload()
+    switch(page, PAPER).click()
+    expect(page.get_by_role("link", name="Cancel")).to_be_visible()
+    check(page)
+
+
+def test_a_page_that_is_not_there(page: Page, sign_in: SignIn, complaints: Complaints) -> None:
+    complaints.expect("status of 404")
+    sign_in(page)
+    page.goto("/nowhere")
+    check(page)
+
+
+@pytest.mark.parametrize("path", ["/trading", "/audit"])
+def test_at_twice_the_size(open_page: OpenPage, sign_in: SignIn, lock_out: LockOut, path: str) -> None:
+    crowd(lock_out)
+    page = open_page(viewport=ZOOMED, device_scale_factor=2)
+    sign_in(page, "admin", path=path)
+    fits(page)
+
+
+def test_targets_are_large_enough(open_page: OpenPage, sign_in: SignIn, lock_out: LockOut) -> None:
+    crowd(lock_out)
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    sign_in(page, "admin")
+    awake(page)
+    assert page.evaluate(SMALL, LEAST_TARGET) == []

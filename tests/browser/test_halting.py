@@ -1,0 +1,101 @@
+"""One click stops everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import PHONE, Complaints, LockOut, OpenPage, SignIn
+from tests.browser.parts import API, awake, count_changes, dialog, expect_mode, refuse
+from tests.serving import Server
+
+Stored = Callable[[str], Any]
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_one_click_halts_without_a_question(desk_page: Page, server: Server, stored: Stored, mode: str) -> None:
+    server.sql("UPDATE risk_configs SET trading_mode = %s", mode)
+    desk_page.reload()
+    expect_mode(desk_page, mode.upper())
+    desk_page.get_by_role("button", name="Halt trading").click()
+    expect(dialog(desk_page)).to_be_hidden()
+    expect_mode(desk_page, "HALTED")
+    assert stored("mode") == "disabled"
+
+
+def test_it_works_in_the_first_instant_of_the_page(page: Page, sign_in: SignIn, stored: Stored) -> None:
+    sign_in(page)
+    page.goto("/trading", wait_until="commit")
+    page.get_by_role("button", name="Halt trading").click()
+    expect_mode(page, "HALTED")
+    assert stored("mode") == "disabled"
+
+
+def test_it_is_in_reach_at_the_end_of_a_long_page_on_a_phone(
+    open_page: OpenPage, sign_in: SignIn, lock_out: LockOut
+) -> None:
+    for number in range(12):
+        lock_out(f"SYM{number}")
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    sign_in(page)
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    halt = page.get_by_role("button", name="Halt trading")
+    expect(halt).to_be_in_viewport(ratio=1)
+    box = halt.bounding_box()
+    assert box
+    assert min(box["height"], box["width"]) >= 44
+    halt.tap()
+    expect_mode(page, "HALTED")
+
+
+def test_a_double_click_halts_once_and_never_resumes(desk_page: Page, stored: Stored) -> None:
+    sent = count_changes(desk_page, "/mode")
+    awake(desk_page)
+    desk_page.get_by_role("button", name="Halt trading").dblclick()
+    expect_mode(desk_page, "HALTED")
+    expect(dialog(desk_page)).to_be_hidden()
+    assert stored("mode") == "disabled"
+    assert 1 <= len(sent) <= 2  # halting twice is harmless; nothing else was sent
+
+
+def test_it_still_works_when_the_page_believes_it_is_halted(
+    desk_page: Page, server: Server, stored: Stored
+) -> None:
+    server.sql("UPDATE risk_configs SET trading_mode = 'disabled'")
+    desk_page.reload()
+    awake(desk_page)
+    server.sql("UPDATE risk_configs SET trading_mode = 'paper'")
+    desk_page.get_by_role("button", name="Halt trading").click()
+    expect(desk_page.get_by_role("status").filter(has_text="Trading is halted already.")).to_be_visible()
+    assert stored("mode") == "disabled"
+
+
+def test_a_halt_that_failed_is_said_loudly(desk_page: Page, stored: Stored, complaints: Complaints) -> None:
+    complaints.expect("status of 503")
+    awake(desk_page)
+    refuse(desk_page, "/mode", 503, "the database does not answer")
+    desk_page.get_by_role("button", name="Halt trading").click()
+    alert = desk_page.get_by_role("alert").filter(has_text="HALT NOT CONFIRMED. the database does not answer")
+    expect(alert).to_be_visible()
+    expect_mode(desk_page, "PAPER")
+    desk_page.unroute(f"{API}/mode")
+    desk_page.get_by_role("button", name="Halt trading").click()
+    expect_mode(desk_page, "HALTED")
+    expect(alert).to_be_hidden()
+    assert stored("mode") == "disabled"
+
+
+def test_a_halt_without_an_answer_is_not_called_a_halt(desk_page: Page, complaints: Complaints) -> None:
+    complaints.expect("ERR_FAILED")
+    awake(desk_page)
+
+    def lose(route: Route) -> None:
+        route.abort()
+
+    desk_page.route(f"{API}/mode", lose)
+    desk_page.get_by_role("button", name="Halt trading").click()
+    expect(desk_page.get_by_role("alert").filter(has_text="may or may not have been made")).to_be_visible()
+    expect_mode(desk_page, "PAPER")

@@ -1,0 +1,216 @@
+"""Locking symbols out by hand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Complaints, LockOut, SignIn
+from tests.browser.parts import (
+    LOCKOUTS,
+    answer,
+    awake,
+    card,
+    count_changes,
+    dialog,
+    fill_lockout,
+    lock_form,
+    look_again,
+    row,
+    rows,
+)
+from tests.serving import Server
+
+
+def lock(page: Page) -> None:
+    lock_form(page).get_by_role("button", name="Lock out").click()
+
+
+def test_there_is_none_at_first(desk_page: Page) -> None:
+    expect(card(desk_page, LOCKOUTS)).to_contain_text("No symbol is locked out.")
+    expect(rows(desk_page)).to_have_count(0)
+    expect(lock_form(desk_page).get_by_label("Duration (minutes)")).to_have_value("60")
+
+
+def test_a_symbol_is_locked_out_for_an_hour(desk_page: Page, server: Server) -> None:
+    awake(desk_page)
+    lock_form(desk_page).get_by_label("Ticker").press_sequentially("brk.b")
+    expect(lock_form(desk_page).get_by_label("Ticker")).to_have_value("BRK.B")
+    lock_form(desk_page).get_by_label("Reason").fill("Earnings at four")
+    lock(desk_page)
+    made = row(desk_page, "BRK.B")
+    for text in (
+        "manual",
+        "Earnings at four",
+        "olga",
+        re.compile(r"59m \d\ds"),
+        re.compile(r"until \d\d:\d\d:\d\d UTC|until 2"),
+    ):
+        expect(made).to_contain_text(text)
+    assert server.sql(
+        "SELECT ticker, reason, expires_at - created_at = interval '1 hour' FROM symbol_lockouts"
+    ) == [("BRK.B", "Earnings at four", True)]
+
+
+def test_the_form_is_empty_again_after_success(desk_page: Page) -> None:
+    awake(desk_page)
+    fill_lockout(desk_page, "aapl", "news", "5")
+    lock(desk_page)
+    expect(row(desk_page, "AAPL")).to_be_visible()
+    for label, value in (("Ticker", ""), ("Reason", ""), ("Duration (minutes)", "60")):
+        expect(lock_form(desk_page).get_by_label(label)).to_have_value(value)
+    expect(lock_form(desk_page).get_by_label("Ticker")).to_be_focused()
+
+
+@pytest.mark.parametrize(("choice", "minutes"), [("15 m", "15"), ("1 h", "60"), ("4 h", "240"), ("1 day", "1440")])
+def test_a_quick_choice_fills_the_duration(desk_page: Page, choice: str, minutes: str) -> None:
+    lock_form(desk_page).get_by_role("button", name=choice, exact=True).click()
+    expect(lock_form(desk_page).get_by_label("Duration (minutes)")).to_have_value(minutes)
+    expect(lock_form(desk_page).get_by_role("button", name=choice, exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+
+
+def test_the_servers_errors_stand_at_their_fields(desk_page: Page, complaints: Complaints) -> None:
+    complaints.expect("status of 422")
+    awake(desk_page)
+    fill_lockout(desk_page, "no such$", "", "0")
+    lock(desk_page)
+    form = lock_form(desk_page)
+    for label, message in (
+        ("Ticker", "Ticker must be a symbol"),
+        ("Reason", "Reason "),
+        ("Duration (minutes)", "Duration (minutes) must be from 1 to"),
+    ):
+        field = form.get_by_label(label)
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(field).to_have_accessible_description(re.compile(re.escape(message)))
+    expect(form.get_by_label("Ticker")).to_be_focused()
+    expect(rows(desk_page)).to_have_count(0)
+
+
+def test_errors_go_once_it_is_mended(desk_page: Page, complaints: Complaints) -> None:
+    complaints.expect("status of 422")
+    awake(desk_page)
+    fill_lockout(desk_page, "aapl", "news", "an hour")
+    lock(desk_page)
+    duration = lock_form(desk_page).get_by_label("Duration (minutes)")
+    expect(duration).to_be_focused()
+    expect(duration).to_have_accessible_description("Duration (minutes) must be a whole number.")
+    duration.fill("10")
+    lock(desk_page)
+    expect(row(desk_page, "AAPL")).to_be_visible()
+    expect(lock_form(desk_page).locator("[aria-invalid=true]")).to_have_count(0)
+
+
+def test_a_double_click_locks_out_once(desk_page: Page, server: Server) -> None:
+    awake(desk_page)
+    fill_lockout(desk_page, "aapl", "news")
+    lock_form(desk_page).get_by_role("button", name="Lock out").dblclick()
+    expect(row(desk_page, "AAPL")).to_have_count(1)
+    expect(lock_form(desk_page).get_by_label("Ticker")).to_have_value("")
+    assert server.sql("SELECT count(*) FROM symbol_lockouts") == [(1,)]
+
+
+def test_a_star_is_shown_as_every_symbol(desk_page: Page) -> None:
+    awake(desk_page)
+    fill_lockout(desk_page, "*", "exchange outage")
+    lock(desk_page)
+    expect(row(desk_page, "*")).to_contain_text("every symbol")
+
+
+def test_what_strangers_wrote_stays_text(desk_page: Page, lock_out: LockOut) -> None:
+    nasty = "<img src=x onerror=alert(1)> {{ 7*7 }} ${1} \u202e'\"</script>"
+    lock_out("EVIL", nasty, kind="news_shock")
+    desk_page.reload()
+    awake(desk_page)
+    expect(row(desk_page, "EVIL")).to_contain_text(nasty)
+    expect(row(desk_page, "EVIL")).to_contain_text("news shock")
+
+
+def test_an_hour_is_added_in_place_without_a_question(desk_page: Page, lock_out: LockOut) -> None:
+    lock_out("AAPL", minutes=30)
+    desk_page.reload()
+    awake(desk_page)
+    button = row(desk_page, "AAPL").get_by_role("button", name="+1 h", exact=True)
+    expect(button).to_have_accessible_description("AAPL")
+    button.click()
+    expect(row(desk_page, "AAPL")).to_contain_text(re.compile(r"1h (29|30)m"))
+    expect(row(desk_page, "AAPL")).to_have_count(1)
+    expect(button).to_be_focused()
+
+
+def test_removing_asks_first(desk_page: Page, lock_out: LockOut, server: Server) -> None:
+    lock_out("AAPL", "guidance withdrawn")
+    desk_page.reload()
+    awake(desk_page)
+    remove = row(desk_page, "AAPL").get_by_role("button", name="Remove", exact=True)
+    remove.click()
+    expect(dialog(desk_page)).to_contain_text("Orders in AAPL can pass the gate again at once.")
+    expect(dialog(desk_page)).to_contain_text("guidance withdrawn")
+    answer(desk_page, "Cancel")
+    expect(remove).to_be_focused()
+    assert server.sql("SELECT count(*) FROM symbol_lockouts") == [(1,)]
+    remove.click()
+    answer(desk_page, "Remove lockout")
+    expect(rows(desk_page)).to_have_count(0)
+    expect(card(desk_page, LOCKOUTS).get_by_role("heading")).to_be_focused()
+    assert server.sql("SELECT count(*) FROM symbol_lockouts") == [(0,)]
+
+
+def test_removing_says_what_would_still_hold_the_symbol(desk_page: Page, lock_out: LockOut) -> None:
+    lock_out("AAPL")
+    lock_out("*", "exchange outage", 120)
+    desk_page.reload()
+    awake(desk_page)
+    row(desk_page, "AAPL").get_by_role("button", name="Remove").click()
+    expect(dialog(desk_page)).to_contain_text("AAPL stays locked out by another lockout")
+
+
+def test_removing_one_that_is_gone_says_so(
+    desk_page: Page, lock_out: LockOut, server: Server, complaints: Complaints
+) -> None:
+    complaints.expect("status of 404")
+    lock_out("AAPL")
+    desk_page.reload()
+    awake(desk_page)
+    row(desk_page, "AAPL").get_by_role("button", name="Remove").click()
+    expect(dialog(desk_page)).to_be_visible()
+    server.sql("DELETE FROM symbol_lockouts")
+    answer(desk_page, "Remove lockout")
+    expect(
+        card(desk_page, LOCKOUTS).get_by_role("alert").filter(has_text="has ended or was removed already")
+    ).to_be_visible()
+    expect(rows(desk_page)).to_have_count(0)
+
+
+def test_it_counts_down_and_leaves_by_itself(desk_page: Page, lock_out: LockOut, server: Server) -> None:
+    lock_out("AAPL")
+    server.sql("UPDATE symbol_lockouts SET expires_at = clock_timestamp() + interval '4 seconds'")
+    desk_page.reload()
+    awake(desk_page)
+    asked = count_changes(desk_page, "/state")
+    expect(row(desk_page, "AAPL")).to_contain_text(re.compile(r"\b3s"))
+    expect(row(desk_page, "AAPL")).to_contain_text(re.compile(r"\b1s"))
+    expect(rows(desk_page)).to_have_count(0)
+    expect(card(desk_page, LOCKOUTS)).to_contain_text("No symbol is locked out.")
+    expect(desk_page.get_by_role("status").filter(has_text="The lockout of AAPL has ended.")).to_be_visible()
+    assert asked == []
+
+
+def test_the_soonest_to_end_comes_first(desk_page: Page, lock_out: LockOut) -> None:
+    for ticker, minutes in (("LATE", 300), ("SOON", 10), ("NEXT", 60)):
+        lock_out(ticker, minutes=minutes)
+    look_again(desk_page)
+    expect(rows(desk_page).locator(".ticker")).to_have_text([re.compile(t) for t in ("SOON", "NEXT", "LATE")])
+
+
+def test_the_scripts_rows_take_the_place_of_the_servers(page: Page, sign_in: SignIn, lock_out: LockOut) -> None:
+    for ticker in ("AAPL", "MSFT"):
+        lock_out(ticker)
+    sign_in(page)
+    awake(page)
+    expect(rows(page)).to_have_count(2)
+    expect(page.locator("[data-server-row]")).to_have_count(0)
