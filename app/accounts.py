@@ -6,10 +6,12 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from gevent import get_hub, monkey
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
@@ -121,15 +123,16 @@ def _account_for_token(session: Session, actor: Actor, name: str, role: Role, ow
 def revoke_token(actor: Actor, token_id: str) -> None:
     """End a token at once. Raises NotFound when there is none, or when it has been revoked before."""
     with recording() as session:
-        revoked = session.scalar(
+        revoked = session.execute(
             update(Token)
-            .where(Token.id == token_id, Token.revoked_at.is_(None))
+            .where(Token.id == token_id, Token.revoked_at.is_(None), Token.account_id == Account.id)
             .values(revoked_at=func.clock_timestamp())
-            .returning(Token.id)
-        )
+            .returning(Account.name, Account.role, Token.allow_live)
+        ).one_or_none()
         if revoked is None:
             raise NotFound(f"there is no token {token_id} that could be revoked")
-        audit.record(session, actor, "token.revoke", token_id)
+        before = {"account": revoked.name, "role": revoked.role, "allow_live": revoked.allow_live}
+        audit.record(session, actor, "token.revoke", token_id, before=before)
 
 
 def holder_of(token: str) -> TokenHolder | None:
@@ -158,10 +161,18 @@ def password_matches(name: str, password: str) -> Row[int, str, str, str | None]
         ).one_or_none()
     # The database connection is back in the pool by now: hashing takes as long as twenty queries.
     try:
-        HASHER.verify(row.password_hash if row else NOBODYS_HASH, password[:MAX_PASSWORD_LENGTH])
+        _aside(HASHER.verify, row.password_hash if row else NOBODYS_HASH, password[:MAX_PASSWORD_LENGTH])
     except (VerificationError, InvalidHashError):
         return None
     return row
+
+
+def _aside(work: Callable[..., object], *arguments: object) -> None:
+    """Do what keeps a processor busy in a thread of its own, where the server is a loop that it would hold up."""
+    if monkey.is_module_patched("threading"):
+        get_hub().threadpool.apply(work, arguments)
+    else:
+        work(*arguments)
 
 
 def _check_name(name: str) -> None:

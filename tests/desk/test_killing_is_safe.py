@@ -9,6 +9,7 @@ from contextlib import suppress
 import psutil
 
 from tests.at_once import Caller, until
+from tests.desk.catalog import ADVISORY_LOCKS
 from tests.serving import Server
 
 
@@ -98,4 +99,4 @@ def test_killed_connections_lose_nothing_and_are_made_anew(server: Server) -> No
     assert failures < len(acknowledged) + 200
     script = Caller(server.url, server.add_token("script", "operator"))
     assert script.post("/lockouts", {"ticker": "A", "reason": "r", "duration_minutes": 5}).status == 201
-    assert server.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+    assert server.sql(ADVISORY_LOCKS) == [(0,)]
