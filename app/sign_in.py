@@ -14,12 +14,13 @@ import secrets
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
+from sqlalchemy.orm import Session
 
 from app import accounts
 from app.desk import audit
 from app.desk.actor import Actor
 from app.desk.errors import DeskError
-from app.desk.transaction import reading, recording
+from app.desk.transaction import noting, reading, recording
 from app.domain.roles import Role
 from app.models import Account, SignInAttempt, WebSession
 
@@ -30,6 +31,7 @@ TRIES_FOR_ADDRESS_ON_ACCOUNT = 8
 TRIES_UNDER_ATTACK = 3
 ATTACKED_ABOVE = 40  # tries on one account by all strangers together
 TRIES_FOR_DEVICE = 10
+TRIES_FOR_ALL_DEVICES = 30
 
 LIFETIME = text("interval '7 days'")
 IDLE = text("interval '12 hours'")
@@ -41,7 +43,8 @@ class TooManyTries(DeskError):
     code = "too_many_tries"
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"too many failed tries: wait {-(-retry_after // 60)} minutes and try again")
+        minutes = -(-retry_after // 60)
+        super().__init__(f"too many failed tries: wait {minutes} minute{'s'[: minutes > 1]} and try again")
         self.retry_after = retry_after
 
 
@@ -55,15 +58,22 @@ class SignedIn:
 
 
 def sign_in(
-    name: str, password: str, *, address: str, device_names: dict[str, str], request_id: str
+    name: str,
+    password: str,
+    *,
+    address: str,
+    device_names: dict[str, str],
+    request_id: str,
+    replaces: object = None,
 ) -> tuple[SignedIn, str] | None:
     """The person and the secret of a new session, or None when name or password is wrong.
 
     `device_names` maps the names that signed in with this browser before to the browser's mark for each.
-    Raises TooManyTries.
+    The session `replaces` that this browser had before ends. Raises TooManyTries.
     """
     key = name.strip().lower()[:64]
-    device = device_names.get(key)
+    mark = device_names.get(key)
+    device = hashlib.sha256(mark.encode()).hexdigest() if mark else None
     attempt = _count_try(key, _network(address), device)
     account = accounts.password_matches(name.strip(), password)
     if account is None:
@@ -74,6 +84,8 @@ def sign_in(
     with recording() as session:
         session.execute(delete(SignInAttempt).where(SignInAttempt.id == attempt))
         session.execute(delete(WebSession).where(~_alive()))
+        if isinstance(replaces, str):
+            session.execute(delete(WebSession).where(WebSession.id_hash == _hash(replaces)))
         session.execute(insert(WebSession).values(id_hash=_hash(secret), account_id=person.account_id))
         audit.record(session, actor, "session.sign_in", person.name, after={"address": address})
     return person, secret
@@ -95,7 +107,7 @@ def signed_in(secret: str) -> SignedIn | None:
     if row is None:
         return None
     if row.long_ago:
-        with recording() as session:
+        with noting() as session:
             session.execute(
                 update(WebSession).where(WebSession.id_hash == _hash(secret)).values(seen_at=func.now())
             )
@@ -116,13 +128,17 @@ def _alive() -> ColumnElement[bool]:
 def _count_try(name: str, address: str, device: str | None) -> int:
     """Write the try down before the password is looked at: guesses sent all at once count one by one."""
     mine = (SignInAttempt.name == name) & (SignInAttempt.address == address) & SignInAttempt.device.is_(None)
-    with recording() as session:
+    # Not under the lock of the rules: a flood of strangers must not stand in front of a halt.
+    with noting() as session:
         session.execute(text("SELECT pg_advisory_xact_lock(hashtext('sign_in_attempts'))"))
         session.execute(delete(SignInAttempt).where(SignInAttempt.attempted_at < func.now() - WINDOW))
 
         def count(which: ColumnElement[bool]) -> int:
             return session.scalar(select(func.count()).select_from(SignInAttempt).where(which)) or 0
 
+        by_devices = (SignInAttempt.name == name) & SignInAttempt.device.is_not(None)
+        if device is not None and count(by_devices) >= TRIES_FOR_ALL_DEVICES:
+            device = None  # that many marks are not one person's: they were copied, or made
         if device is not None:
             buckets = [(SignInAttempt.device == device, TRIES_FOR_DEVICE)]
         else:
@@ -137,21 +153,16 @@ def _count_try(name: str, address: str, device: str | None) -> int:
             ]
         for which, most in buckets:
             if count(which) >= most:
-                raise TooManyTries(
-                    session.scalars(
-                        select(
-                            func.ceil(
-                                WINDOW_SECONDS
-                                - func.extract(
-                                    "epoch", func.clock_timestamp() - func.min(SignInAttempt.attempted_at)
-                                )
-                            )
-                        ).where(which)
-                    ).one()
-                )
+                raise TooManyTries(_seconds_left(session, which))
         return session.scalars(
             insert(SignInAttempt).values(name=name, address=address, device=device).returning(SignInAttempt.id)
         ).one()
+
+
+def _seconds_left(session: Session, which: ColumnElement[bool]) -> int:
+    """Until the oldest of these tries is forgotten."""
+    age = func.extract("epoch", func.clock_timestamp() - func.min(SignInAttempt.attempted_at))
+    return max(1, int(session.scalars(select(func.ceil(WINDOW_SECONDS - age)).where(which)).one()))
 
 
 def _network(address: str) -> str:

@@ -65,7 +65,7 @@ def _config_error(stored: dict[str, Any]) -> dict[str, str] | None:
     try:
         PortfolioRiskConfig.from_db_json(stored)
     except ConfigInvalid as error:
-        return {"key": error.key, "detail": str(error)}
+        return {"key": error.key, "detail": error.problem}
     return None
 
 

@@ -6,6 +6,12 @@ from sqlalchemy.engine import URL
 
 from tests.database import connect
 
+# Of this database alone: others use the same server.
+ADVISORY_LOCKS = """
+    SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
+
 # The table in which Alembic remembers what it did is not ours.
 QUERIES = {
     "tables": """

@@ -15,6 +15,7 @@ from app.desk.transaction import changing_rules, reading, recording
 from app.extensions import db
 from tests.conftest import Api
 from tests.database import connect, new_database
+from tests.desk.catalog import ADVISORY_LOCKS
 from tests.serving import Desk, application
 
 WANTED = {
@@ -27,6 +28,12 @@ WANTED = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
     "application_name": "countersign",
+}
+# Whoever holds the lock of the rules, or shares it, stands in front of a halt.
+WRITING = WANTED | {
+    "statement_timeout": "1500ms",
+    "lock_timeout": "1s",
+    "idle_in_transaction_session_timeout": "1s",
 }
 
 
@@ -58,7 +65,7 @@ def test_a_database_that_prefers_otherwise_is_overruled(postgres_server: URL, tm
             schema.upgrade(url)
             for transaction in (changing_rules, recording):
                 with transaction() as session:
-                    assert settings_of(session.connection()) == WANTED
+                    assert settings_of(session.connection()) == WRITING
 
 
 def test_a_reader_leaves_no_trace_on_the_connection_that_it_used(app: Flask) -> None:
@@ -71,9 +78,11 @@ def test_a_reader_leaves_no_trace_on_the_connection_that_it_used(app: Flask) -> 
         assert snapshot == WANTED | {"transaction_isolation": "repeatable read"}
         with changing_rules() as session:
             assert session.scalar(text("SELECT pg_backend_pid()")) == used
-            assert settings_of(session.connection()) == WANTED
+            assert settings_of(session.connection()) == WRITING
         with recording() as session:
-            assert settings_of(session.connection()) == WANTED
+            assert settings_of(session.connection()) == WRITING
+        with db.engine.connect() as connection:
+            assert settings_of(connection) == WANTED
 
 
 def test_an_act_that_fails_leaves_no_lock_and_no_transaction_behind(desk: Desk, app: Flask) -> None:
@@ -87,7 +96,7 @@ def test_an_act_that_fails_leaves_no_lock_and_no_transaction_behind(desk: Desk, 
     assert desk.sql("SELECT trading_mode FROM risk_configs") == [("paper",)]
     mine = "datname = current_database() AND pid <> pg_backend_pid()"
     assert desk.sql(f"SELECT count(*) FROM pg_stat_activity WHERE {mine} AND xact_start IS NOT NULL") == [(0,)]
-    assert desk.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+    assert desk.sql(ADVISORY_LOCKS) == [(0,)]
 
 
 def test_the_request_after_all_connections_were_killed_works(desk: Desk, operator: Api) -> None:
