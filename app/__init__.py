@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     csrf.init_app(app)
     _prepare_connections(app)
 
+    app.add_template_filter(strict_json.dumps, "exact_json")
     web.register(app)
     return app
 

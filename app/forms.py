@@ -144,7 +144,7 @@ class Required:
     field_flags: ClassVar[Mapping[str, bool]] = {"required": True}
 
     def __call__(self, form: StrictForm, field: Field) -> None:
-        if not form.gives(field):
+        if not form.gives(field) or field.data == "":
             raise StopValidation("is required")
 
 
@@ -252,6 +252,17 @@ class ModeForm(StrictForm):
     leaving = StringField("From", [IfGiven(), OneOf(TradingMode)], name="from")
     reason = Trimmed("Reason", [IfGiven(), Text(1, MAX_REASON_LENGTH)])
     cancel_open_orders = BooleanWord("Cancel open orders at the venue")
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        valid = super().validate(extra_validators)
+        if self.trading_mode.data != TradingMode.DISABLED or self.trading_mode.errors:
+            return valid
+        # A halt needs nothing else, so it is not refused over the words that come along.
+        if self.leaving.errors:
+            self.leaving.data, self.leaving.errors = None, ()
+        if self.reason.errors:
+            self.reason.data, self.reason.errors = self.reason.data[:MAX_REASON_LENGTH] or None, ()
+        return not self.messages()
 
 
 class ReplaceConfigForm(StrictForm):

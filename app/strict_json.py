@@ -6,6 +6,7 @@ RFC 8259 leaves duplicate keys, huge numbers and lone surrogates to the implemen
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
@@ -14,6 +15,9 @@ import simplejson
 MAX_DEPTH = 64
 # Covers every IEEE 754 double written out, and is far below PostgreSQL's own limit.
 MAX_NUMBER_CHARACTERS = 400
+
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Malformed(ValueError):
@@ -41,9 +45,10 @@ def loads(text: str | bytes) -> Any:
     return value
 
 
-def dumps(value: Any) -> str:
-    """Write JSON; a Decimal is written as the number that it is."""
-    return simplejson.dumps(value, use_decimal=True, allow_nan=False, separators=(",", ":"))
+def dumps(value: Any, indent: int | None = None) -> str:
+    """Write JSON, on one line or for reading; a Decimal is written as the number that it is."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    return simplejson.dumps(value, use_decimal=True, allow_nan=False, indent=indent, separators=separators)
 
 
 def loads_stored(text: str | bytes) -> Any:
@@ -93,6 +98,7 @@ def _can_be_written(value: int | Decimal) -> bool:
 
 
 def _check_text_and_depth(value: Any) -> None:
+    """Level by level, so that no nesting can exhaust the stack. Paths are cut: keys may be as long as the body."""
     level: list[tuple[str, Any]] = [("", value)]
     for _ in range(MAX_DEPTH):
         deeper: list[tuple[str, Any]] = []
@@ -102,17 +108,19 @@ def _check_text_and_depth(value: Any) -> None:
             elif isinstance(item, dict):
                 for key, inner in item.items():
                     _check_text(path, key)
-                    deeper.append((f"{path}.{key}" if path else key, inner))
+                    if isinstance(inner, str | dict | list):
+                        deeper.append((f"{path}.{key[:60]}"[:200] if path else key[:60], inner))
             elif isinstance(item, list):
-                deeper.extend((f"{path}[{index}]", inner) for index, inner in enumerate(item))
+                deeper.extend((path, inner) for inner in item if isinstance(inner, str | dict | list))
         level = deeper
-    if level:
-        raise Malformed(f"nested deeper than {MAX_DEPTH} levels")
+        if not level:
+            return
+    raise Malformed(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _check_text(path: str, text: str) -> None:
-    where = path[:60] or "the body"
+    where = path or "the body"
     if "\0" in text:
         raise Malformed(f"{where} holds the character U+0000, which cannot be stored")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and LONE_SURROGATE.search(text):
         raise Malformed(f"{where} holds half of a surrogate pair, which is not a character")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.web import api, errors, guard, headers, openapi, pages
+from app.web import api, errors, guard, headers, health, openapi, pages, sessions
 
 
 def register(app: Flask) -> None:
@@ -14,4 +14,6 @@ def register(app: Flask) -> None:
     guard.register(app)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(openapi.blueprint)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(sessions.blueprint)
     app.register_blueprint(pages.blueprint)

@@ -7,6 +7,7 @@ import re
 import uuid
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import Any
 
 from flask import Blueprint, Response, request, url_for
 
@@ -27,6 +28,7 @@ from app.forms import (
 from app.models import RiskConfig
 from app.web.body import (
     answer,
+    answer_unless_known,
     page_of,
     read_choice,
     read_form,
@@ -69,9 +71,8 @@ def put_signal_layers() -> Response:
 
 @blueprint.get("/config")
 def get_config() -> Response:
-    response = _config_answer(config.read())
-    response.make_conditional(request)
-    return response
+    row = config.read()
+    return answer_unless_known(_config_json(row), str(row.version))
 
 
 @blueprint.put("/config")
@@ -82,7 +83,8 @@ def put_config() -> Response:
             "send If-Match with the ETag of the configuration that you read, or *",
         )
     new = read_form(ReplaceConfigForm).config.data
-    return _config_answer(config.replace(actor(), new, expected_versions=_expected_versions()))
+    row = config.replace(actor(), new, expected_versions=_expected_versions())
+    return answer(_config_json(row), headers={"ETag": f'"{row.version}"'})
 
 
 def _expected_versions() -> frozenset[int] | None:
@@ -93,17 +95,14 @@ def _expected_versions() -> frozenset[int] | None:
     return frozenset(int(tag) for tag in tags if VERSION.fullmatch(tag or ""))  # the tag "" is read as None
 
 
-def _config_answer(row: RiskConfig) -> Response:
-    return answer(
-        {
-            "trading_mode": row.trading_mode,
-            "config": row.config,
-            "version": row.version,
-            "updated_at": rfc3339(row.updated_at),
-            "updated_by": row.updated_by,
-        },
-        headers={"ETag": f'"{row.version}"'},
-    )
+def _config_json(row: RiskConfig) -> dict[str, Any]:
+    return {
+        "trading_mode": row.trading_mode,
+        "config": row.config,
+        "version": row.version,
+        "updated_at": rfc3339(row.updated_at),
+        "updated_by": row.updated_by,
+    }
 
 
 @blueprint.get("/mode")
@@ -192,6 +191,4 @@ def get_state() -> Response:
     # The tag covers all that is shown, less the time: an expiry changes it though nothing was written.
     shown = {key: value for key, value in snapshot.items() if key != "server_time"}
     tag = hashlib.sha256(strict_json.dumps(shown).encode()).hexdigest()[:32]
-    response = answer(snapshot, headers={"ETag": f'"{tag}"'})
-    response.make_conditional(request)
-    return response
+    return answer_unless_known(snapshot, tag)

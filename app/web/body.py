@@ -30,12 +30,20 @@ def answer(data: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(strict_json.dumps(data), status, dict(headers or {}), content_type="application/json")
 
 
+def answer_unless_known(data: Any, tag: str) -> Response:
+    """A JSON answer with its ETag, or 304 where If-None-Match has it. No other condition is for reading."""
+    headers = {"ETag": f'"{tag}"'}
+    if request.if_none_match.contains_weak(tag):
+        return Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return answer(data, headers=headers)
+
+
 def read_form(kind: type[FormType]) -> FormType:
     """The body as a valid form. 415, 400 or 422 otherwise, naming the field."""
     if request.mimetype != "application/json":
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json")
     try:
-        body = strict_json.loads(request.get_data(cache=False))
+        body = strict_json.loads(_whole_body())
     except strict_json.Malformed as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, str(error), "malformed_json") from error
     if not isinstance(body, dict):
@@ -44,6 +52,15 @@ def read_form(kind: type[FormType]) -> FormType:
     if not form.validate():
         raise Invalid(form.messages())
     return form
+
+
+def _whole_body() -> bytes:
+    """All of the body. A server that ends the input by itself makes one that was cut short look whole."""
+    body = request.get_data(cache=False)
+    request.stream.read(1)  # 413 where a chunked body goes on beyond the limit
+    if request.content_length not in (None, len(body)):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the body is shorter than its Content-Length")
+    return body
 
 
 def read_limit() -> int:

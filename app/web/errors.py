@@ -91,7 +91,7 @@ def wants_json() -> bool:
     return request.path.startswith("/api") or request.path in ("/openapi.json", "/healthz", "/readyz")
 
 
-def _desk_error(error: DeskError) -> Response:
+def desk_error(error: DeskError) -> Response:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     errors = error.errors if isinstance(error, Invalid) else None
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyTries) else None
@@ -111,7 +111,7 @@ def _http_error(error: HTTPException) -> Response:
     return problem(error.code, error.description or HTTPStatus(error.code).phrase, headers=headers)
 
 
-def _csrf_error(error: CSRFError) -> Response:
+def csrf_error(error: CSRFError) -> Response:
     return problem(403, f"{error.description} Reload the page and try again.", "csrf_failed")
 
 
@@ -142,9 +142,9 @@ def _unexpected(error: Exception) -> Response:
 
 
 def register(app: Flask) -> None:
-    app.register_error_handler(DeskError, _desk_error)
+    app.register_error_handler(DeskError, desk_error)
     app.register_error_handler(Refusal, _refusal)
-    app.register_error_handler(CSRFError, _csrf_error)
+    app.register_error_handler(CSRFError, csrf_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(PoolTimeout, _no_connection)

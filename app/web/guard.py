@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from flask import Flask, Response, g, redirect, request, session, url_for
+from flask import Flask, Response, flash, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 
 from app import accounts, sign_in
@@ -37,7 +37,9 @@ def _check() -> Response | None:
     right = right_for(request.method, request.url_rule.rule)
     if right is None:
         raise Refusal(HTTPStatus.FORBIDDEN, "this route is not in the table of permissions")
-    g.actor = None if request.endpoint == "static" else _who()
+    if right is Open.NO_CREDENTIAL:
+        return None
+    g.actor = _who()
     if right is not Open.ANYBODY:
         if g.actor is None:
             return _unauthenticated()
@@ -74,8 +76,12 @@ def _unauthenticated() -> Response:
             "sign in, or send a token: Authorization: Bearer ID.SECRET",
             headers=CHALLENGE,
         )
-    back_to = request.full_path.rstrip("?") if request.method == "GET" else None
-    answer = redirect(url_for("pages.login", next=back_to), HTTPStatus.SEE_OTHER)
+    back_to = None
+    if request.method == "GET":
+        back_to = request.full_path.rstrip("?")
+    else:
+        flash("Nothing was changed: your session had ended. Sign in and try again.", "error")
+    answer = redirect(url_for("sessions.login", next=back_to), HTTPStatus.SEE_OTHER)
     return Response(answer.get_data(), answer.status_code, headers=answer.headers)
 
 

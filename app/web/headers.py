@@ -39,7 +39,7 @@ def _add_headers(response: Response) -> Response:
     # Flask-WTF wants a Referer under HTTPS, so never no-referrer.
     headers["Referrer-Policy"] = "same-origin"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    if request.endpoint != "static":
+    if request.endpoint != "static" or response.status_code >= 400:
         headers["Cache-Control"] = "no-store"
         headers.add("Vary", "Cookie, Authorization")
     if request.is_secure:

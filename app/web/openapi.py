@@ -59,7 +59,7 @@ def document() -> Json:
             " Times are RFC 3339 in UTC. Errors are RFC 9457 problem details.",
         },
         "servers": [{"url": "/"}],
-        "security": [{"bearer": []}, {"session": [], "csrf": []}],
+        "security": [{"bearer": []}, {"session": []}],
         "tags": [{"name": "trading"}, {"name": "record"}],
         "paths": _paths(),
         "components": {
@@ -258,7 +258,9 @@ def _schemas() -> Json:
 def _halt() -> Json:
     """Stopping is cheap: nothing but the mode is needed."""
     schema = body_schema(forms.ModeForm)
-    schema["properties"]["trading_mode"] = {"const": str(TradingMode.DISABLED)}
+    words = {"type": ["string", "null"], "pattern": r"^[^\u0000]*$"}
+    schema["properties"] |= {"trading_mode": {"const": str(TradingMode.DISABLED)}, "from": words, "reason": words}
+    schema["properties"]["cancel_open_orders"]["description"] = "Means nothing while no venue is connected."
     return schema
 
 
@@ -287,7 +289,7 @@ PROBLEMS = {
 }
 
 
-def _operation(
+def _operation(  # noqa: PLR0913 - one row of the table below
     path: str,
     method: str,
     summary: str,
@@ -307,6 +309,8 @@ def _operation(
             "content": {"application/json": {"schema": _ref(body)}},
         }
         problems = (400, 413, 415, 422, *problems)
+    if method != "get":
+        operation["security"] = [{"bearer": []}, {"session": [], "csrf": []}]
     if parameters:
         operation["parameters"] = list(parameters)
     success: Json = {"description": summary}

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from flask import (
     Blueprint,
-    Response,
-    current_app,
     flash,
     g,
     redirect,
     render_template,
     request,
-    session,
     url_for,
 )
-from flask_wtf.csrf import CSRFError
-from itsdangerous import BadSignature, URLSafeSerializer
-from sqlalchemy import text
 
-from app import sign_in
 from app.desk import audit, config, lockouts, state
 from app.desk.actor import Actor
-from app.desk.errors import DeskError
-from app.desk.transaction import reading
+from app.desk.errors import DeskError, Forbidden
 from app.domain.risk import TradingMode
 from app.domain.roles import Act
 from app.forms import (
@@ -36,20 +27,16 @@ from app.forms import (
     LockoutForm,
     ModeForm,
     SignalLayersForm,
-    SignInForm,
     StrictForm,
 )
 from app.web.api import read_lockout_id
-from app.web.body import answer, read_number_cursor, read_word, write_cursor
-from app.web.guard import SESSION_KEY, actor
+from app.web.body import read_choice, read_number_cursor, read_word, write_cursor
+from app.web.errors import desk_error
+from app.web.guard import actor
 
 blueprint = Blueprint("pages", __name__)
 
-DEVICE_COOKIE = "countersign_device"
-DEVICE_SECONDS = 180 * 24 * 3600
-MOST_NAMES_ON_A_DEVICE = 10
 GO_LIVE_WORD = "LIVE"
-Answer = Response | str | tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,119 +67,9 @@ def _me() -> dict[str, Any]:
     return {"me": Me.of(who) if who else None}
 
 
-@blueprint.get("/healthz")
-def healthz() -> Response:
-    """The process answers."""
-    return answer({"status": "ok"})
-
-
-@blueprint.get("/readyz")
-def readyz() -> Response:
-    """The database answers, with the tables in it."""
-    with reading() as database:
-        database.execute(text("SELECT 1 FROM risk_configs LIMIT 1"))
-    return answer({"status": "ok"})
-
-
 @blueprint.get("/")
 def index() -> Any:
     return redirect(url_for("pages.trading"), HTTPStatus.SEE_OTHER)
-
-
-# Signing in and out
-
-
-@blueprint.get("/login")
-def login() -> Any:
-    if g.actor is not None:
-        return redirect(_safe(request.args.get("next")), HTTPStatus.SEE_OTHER)
-    return _login_page(SignInForm())
-
-
-@blueprint.post("/login")
-def post_login() -> Any:
-    form = SignInForm(request.form)
-    if not form.validate():
-        return _login_page(form), HTTPStatus.UNPROCESSABLE_ENTITY
-    devices = _devices()
-    try:
-        result = sign_in.sign_in(
-            form.name.data,
-            form.password.data,
-            address=request.remote_addr or "",
-            device_names=devices,
-            request_id=g.request_id,
-        )
-    except sign_in.TooManyTries as error:
-        headers = {"Retry-After": str(error.retry_after)}
-        return _login_page(form, error.detail), HTTPStatus.TOO_MANY_REQUESTS, headers
-    if result is None:
-        return _login_page(form, "The name or the password is wrong."), HTTPStatus.UNAUTHORIZED
-    person, secret = result
-    session.clear()  # a session id or CSRF token that someone planted before is worth nothing afterwards
-    session[SESSION_KEY] = secret
-    session.permanent = True
-    response = redirect(_safe(request.form.get("next")), HTTPStatus.SEE_OTHER)
-    devices = dict(list(devices.items())[-MOST_NAMES_ON_A_DEVICE + 1 :])
-    devices.setdefault(person.name.lower(), secrets.token_urlsafe(16))
-    response.set_cookie(
-        DEVICE_COOKIE,
-        _device_signer().dumps(devices),
-        max_age=DEVICE_SECONDS,
-        path=url_for("pages.login"),
-        secure=request.is_secure,
-        httponly=True,
-        samesite="Strict",
-    )
-    return response
-
-
-@blueprint.post("/logout")
-def logout() -> Any:
-    secret = session.get(SESSION_KEY)
-    if isinstance(secret, str):
-        sign_in.sign_out(actor(), secret)
-    session.clear()
-    return redirect(url_for("pages.login"), HTTPStatus.SEE_OTHER)
-
-
-def stale_login_form(error: CSRFError) -> Answer | None:
-    """A sign-in page that lay open too long is shown anew, rather than an error page."""
-    if request.endpoint != "pages.post_login":
-        return None
-    return _login_page(SignInForm(), "This page was open for too long: please sign in again."), 400
-
-
-def _login_page(form: SignInForm, error: str | None = None) -> str:
-    next_page = request.values.get("next", "")
-    return render_template(
-        "login.html", form=form, next=next_page if _safe(next_page) == next_page else "", error=error
-    )
-
-
-def _safe(target: str | None) -> str:
-    """Where to go after signing in: a path of ours, never another site."""
-    if (
-        target
-        and target.isascii()
-        and target.isprintable()
-        and target[0] == "/"
-        and target[1:2] not in ("/", "\\")
-    ):
-        return target
-    return url_for("pages.trading")
-
-
-def _device_signer() -> URLSafeSerializer:
-    return URLSafeSerializer(str(current_app.secret_key), salt="device")
-
-
-def _devices() -> dict[str, str]:
-    try:
-        marks = _device_signer().loads(request.cookies.get(DEVICE_COOKIE, ""))
-    except BadSignature:
-        return {}
-    return marks if isinstance(marks, dict) else {}
 
 
 # Trading
@@ -215,8 +92,8 @@ def _back(category: str, message: str) -> Any:
 @blueprint.errorhandler(DeskError)
 def _say_no(error: DeskError) -> Any:
     """A plain form that the desk refused: back to the page, with the reason."""
-    if request.method == "GET":
-        raise error
+    if request.method != "POST" or isinstance(error, Forbidden):
+        return desk_error(error)
     return _back("error", error.detail[:1].upper() + error.detail[1:])
 
 
@@ -348,7 +225,7 @@ def remove_lockout(lockout_id: str) -> Any:
 @blueprint.get("/audit")
 def audit_page() -> Any:
     limit = 50
-    filters = {"action": read_word("action") or None, "actor": read_word("actor") or None}
+    filters = {"action": read_choice("action", ("", *audit.ACTIONS)) or None, "actor": read_word("actor") or None}
     events = audit.events(**filters, before_id=read_number_cursor(), limit=limit + 1)
     more = write_cursor(events[limit - 1].id) if len(events) > limit else None
     given: dict[str, Any] = {name: value for name, value in filters.items() if value}

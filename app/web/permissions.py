@@ -17,6 +17,7 @@ API = "/api/admin/trading"
 class Open(Enum):
     """Routes that need no right."""
 
+    NO_CREDENTIAL = "no credential"  # nobody is asked who they are, so the database is not either
     ANYBODY = "anybody"
     SIGNED_IN = "signed in"
 
@@ -38,12 +39,12 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("DELETE", f"{API}/lockouts/<lockout_id>"): Act.OPERATE,
     ("GET", f"{API}/audit"): Act.READ_DESK,
     ("GET", f"{API}/state"): Act.READ_DESK,
-    ("GET", f"{API}/openapi.json"): Open.ANYBODY,
-    ("GET", "/openapi.json"): Open.ANYBODY,
-    ("GET", "/healthz"): Open.ANYBODY,
-    ("GET", "/readyz"): Open.ANYBODY,
-    ("GET", "/static/<path:filename>"): Open.ANYBODY,
-    ("OPTIONS", "/static/<path:filename>"): Open.ANYBODY,
+    ("GET", f"{API}/openapi.json"): Open.NO_CREDENTIAL,
+    ("GET", "/openapi.json"): Open.NO_CREDENTIAL,
+    ("GET", "/healthz"): Open.NO_CREDENTIAL,
+    ("GET", "/readyz"): Open.NO_CREDENTIAL,
+    ("GET", "/static/<path:filename>"): Open.NO_CREDENTIAL,
+    ("OPTIONS", "/static/<path:filename>"): Open.NO_CREDENTIAL,
     ("GET", "/login"): Open.ANYBODY,
     ("POST", "/login"): Open.ANYBODY,
     ("POST", "/logout"): Open.SIGNED_IN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from flask import Flask
@@ -15,7 +15,7 @@ from tests.web.conftest import Record, assert_problem
 
 DEFAULTS = {"auto_approve_paper": True, "require_approval_for_live": True, "approval_timeout_minutes": 30}
 ODD = (
-    '{"sector_exposure": {"tech": 0.30, "deep": {"n": 12345678901234567890.123456789012345678901, "z": [1.50, null]}},'
+    '{"sector_exposure": {"tech": 0.30, "deep": {"n": 12345678901234567890.123456789012345678901, "z": [1.50]}},'
     ' "position_limits": {"max_order_value": 1000.10, "misspelt": 1}, "operator_approval": {"legacy": {"a": 1.0}},'
     ' "": 0, "Ünïcode": "\\u2028", "huge": 1e300}'
 )
@@ -107,7 +107,11 @@ class TestAStoredSectionThatCannotBeRead:
         ),
         ('{"operator_approval": {"approval_timeout_minutes": 0}}', "operator_approval.approval_timeout_minutes"),
     )
-    ALL = {"auto_approve_paper": False, "require_approval_for_live": True, "approval_timeout_minutes": 15}
+    ALL: ClassVar = {
+        "auto_approve_paper": False,
+        "require_approval_for_live": True,
+        "approval_timeout_minutes": 15,
+    }
     broken = pytest.mark.parametrize(("stored", "key"), BROKEN)
 
     @broken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from flask import Flask
@@ -145,7 +145,7 @@ def test_the_door_is_closed_before_the_body_is_read(api: Callable[..., Api]) -> 
 
 
 class TestGoingLive:
-    BODY = {"trading_mode": "live", "from": "paper", "reason": "the desk is staffed"}
+    BODY: ClassVar = {"trading_mode": "live", "from": "paper", "reason": "the desk is staffed"}
 
     def test_an_admin_token_that_was_made_for_it_may(self, api: Callable[..., Api]) -> None:
         answer = api("admin", allow_live=True).put("/mode", self.BODY)

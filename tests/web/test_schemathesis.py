@@ -46,7 +46,7 @@ EVERY_CHECK = {
 }
 CONFIG = {
     "seed": 20_260_301,
-    "generation": {"max-examples": 60, "deterministic": True, "allow-x00": False},
+    "generation": {"max-examples": 30, "deterministic": True, "allow-x00": False},
     "operations": [
         {
             "include-name": "PUT /api/admin/trading/config",

@@ -1,4 +1,4 @@
-"""JSON bodies are read strictly: exact types, no unknown key, and nothing that two readers could read differently."""
+"""JSON bodies are read strictly: exact types, no unknown key, nothing that is read in two ways."""
 
 from __future__ import annotations
 

@@ -1,0 +1,214 @@
+"""The record: every change writes exactly one event, and nothing else writes any."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from app.desk.audit import ACTIONS
+from tests.conftest import Api
+from tests.serving import Desk
+from tests.web.conftest import Browser, Record, assert_problem
+
+KEYS = {"id", "created_at", "actor", "action", "subject", "before", "after", "note", "request_id"}
+LOCKOUT = {"ticker": "AAPL", "reason": "x", "duration_minutes": 5}
+
+
+def changes(client: Api) -> dict[str, Callable[[], Any]]:
+    """One change of every kind that a route makes, by its action."""
+    row = client.post("/lockouts", LOCKOUT).json
+    place = f"/lockouts/{row['id']}"
+    return {
+        "approval_config.change": lambda: client.put("/approval-config", {"auto_approve_paper": False}),
+        "signal_layers.change": lambda: client.put("/signal-layers", {"macro": False}),
+        "config.replace": lambda: client.put("/config", {"config": {"a": 1}}, headers={"If-Match": "*"}),
+        "mode.change": lambda: client.put("/mode", {"trading_mode": "disabled"}),
+        "lockout.create": lambda: client.post("/lockouts", LOCKOUT),
+        "lockout.extend": lambda: client.patch(place, {"extend_minutes": 5}),
+        "lockout.remove": lambda: client.delete(place),
+    }
+
+
+def test_every_change_writes_exactly_one_event(admin: Api, record: Record) -> None:
+    for action, change in changes(admin).items():
+        record.new()
+        assert change().status_code in (200, 201, 204)
+        (event,) = record.new()
+        assert (event["action"], event["actor"]) == (action, "admin-0")
+        assert event["before"] != event["after"]
+
+
+def test_every_action_is_one_of_those_that_the_filter_offers(admin: Api) -> None:
+    assert set(changes(admin)) <= set(ACTIONS)
+
+
+def test_reading_writes_none(admin: Api, record: Record) -> None:
+    admin.post("/lockouts", LOCKOUT)
+    record.new()
+    for path in ("/approval-config", "/signal-layers", "/config", "/mode", "/lockouts", "/audit", "/state"):
+        assert admin.get(path).status_code == 200
+    assert record.new() == []
+
+
+def test_nor_does_what_is_refused(admin: Api, desk: Desk, record: Record) -> None:
+    record.new()
+    for method, path, body in (
+        ("PUT", "/approval-config", {"approval_timeout_minutes": 0}),
+        ("PUT", "/signal-layers", {}),
+        ("PUT", "/config", {"config": {"signal_layers": 1}}),
+        ("PUT", "/mode", {"trading_mode": "live", "from": "disabled", "reason": "x"}),
+        ("POST", "/lockouts", {"ticker": "$"}),
+        ("PATCH", "/lockouts/x", {"extend_minutes": 5}),
+        ("DELETE", "/lockouts/x", None),
+    ):
+        assert 400 <= admin(method, path, body, headers={"If-Match": "*"}).status_code < 500
+    assert record.new() == []
+    assert desk.sql("SELECT version FROM risk_configs") == [(1,)]
+
+
+class TestWhoDidIt:
+    def test_comes_from_the_token(self, api: Callable[..., Api], record: Record) -> None:
+        api("viewer"), api("operator")
+        record.new()
+        headers = {"X-Actor": "mallory", "X-Forwarded-User": "mallory", "X-User": "mallory", "From": "mallory"}
+        api("operator").put("/signal-layers", {"macro": False}, headers=headers)
+        assert [event["actor"] for event in record.new()] == ["operator-1"]
+
+    def test_comes_from_the_session(self, browser: Callable[..., Browser], record: Record) -> None:
+        alice = browser("operator", name="alice")
+        record.new()
+        alice.json("PUT", "/signal-layers", {"macro": False})
+        alice.post("/trading/halt")
+        assert [event["actor"] for event in record.new()] == ["alice", "alice"]
+
+    @pytest.mark.parametrize("key", ["actor", "user", "created_by", "updated_by", "request_id"])
+    def test_never_comes_from_the_body(self, operator: Api, record: Record, key: str) -> None:
+        record.new()
+        assert_problem(operator.put("/signal-layers", {"macro": False, key: "mallory"}), 422, "invalid", key)
+        assert record.new() == []
+
+
+class TestTheRequestId:
+    @pytest.mark.parametrize("given", ["abc", "a" * 64, "A.b_c-9", "0"])
+    def test_is_the_one_that_was_sent(self, operator: Api, record: Record, given: str) -> None:
+        record.new()
+        answer = operator.put("/signal-layers", {"macro": False}, headers={"X-Request-ID": given})
+        assert answer.headers["X-Request-ID"] == given
+        assert [event["request_id"] for event in record.new()] == [given]
+
+    @pytest.mark.parametrize(
+        "given",
+        ["", " ", "a" * 65, "a" * 8000, "a b", "a/b", "<script>", "é", "\x7f", "a;b", '"', "a,b", "%0a", "١"],
+    )
+    def test_is_made_up_when_it_could_not_stand_in_a_log(self, operator: Api, record: Record, given: str) -> None:
+        record.new()
+        encoded = given.encode().decode("latin-1")
+        answer = operator.put("/signal-layers", {"macro": False}, headers={"X-Request-ID": encoded})
+        made = answer.headers["X-Request-ID"]
+        assert made != encoded
+        assert made.isalnum()
+        assert [event["request_id"] for event in record.new()] == [made]
+
+    def test_is_another_for_every_request(self, operator: Api) -> None:
+        assert len({operator.get("/mode").headers["X-Request-ID"] for _ in range(20)}) == 20
+
+
+class TestReading:
+    def test_newest_first_with_both_sides(self, admin: Api) -> None:
+        admin.put("/mode", {"trading_mode": "disabled", "reason": "why not"})
+        admin.put("/signal-layers", {"macro": False})
+        newest, older, *_ = admin.get("/audit").json["items"]
+        assert set(newest) == KEYS
+        assert newest["action"] == "signal_layers.change"
+        assert newest["before"] == {"macro": True, "competitive": True}
+        assert newest["after"] == {"macro": False, "competitive": True}
+        assert (older["action"], older["note"]) == ("mode.change", "why not")
+        assert newest["id"] > older["id"]
+        assert newest["created_at"].endswith("Z")
+        assert datetime.fromisoformat(newest["created_at"]) >= datetime.fromisoformat(older["created_at"])
+
+    def test_by_action_and_by_actor(self, api: Callable[..., Api]) -> None:
+        admin, operator = api("admin"), api("operator")
+        for client in (admin, operator):
+            client.post("/lockouts", LOCKOUT)
+        admin.put("/signal-layers", {"macro": False})
+        by_action = admin.get("/audit?action=lockout.create").json["items"]
+        assert [event["actor"] for event in by_action] == ["operator-1", "admin-0"]
+        by_actor = admin.get("/audit?actor=admin-0").json["items"]
+        assert [event["action"] for event in by_actor] == ["signal_layers.change", "lockout.create"]
+        both = admin.get("/audit?actor=admin-0&action=lockout.create").json["items"]
+        assert [(event["actor"], event["action"]) for event in both] == [("admin-0", "lockout.create")]
+
+    @pytest.mark.parametrize(
+        "actor", ["nobody", "", "%25", "admin", "ADMIN-0", "é", "%F0%9F%98%80", "%0A", "' OR 1=1"]
+    )
+    def test_of_somebody_who_did_nothing(self, admin: Api, actor: str) -> None:
+        assert admin.get(f"/audit?actor={actor}").json == {"items": [], "next": None}
+
+    @pytest.mark.parametrize("actor", ["%00", "a%00b", "a" * 101, "a" * 3000])
+    def test_of_somebody_who_cannot_be(self, admin: Api, actor: str) -> None:
+        assert_problem(admin.get(f"/audit?actor={actor}"), 422, "invalid", "actor")
+
+    @pytest.mark.parametrize(
+        "action", ["", "lockout", "lockout.creat", "Lockout.Create", "%00", "a" * 3000, "%FF"]
+    )
+    def test_a_misspelt_action_is_refused_and_is_no_empty_list(self, admin: Api, action: str) -> None:
+        assert_problem(admin.get(f"/audit?action={action}"), 422, "invalid", "action")
+
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_every_action_can_be_asked_for(self, admin: Api, action: str) -> None:
+        assert admin.get(f"/audit?action={action}").status_code == 200
+
+
+class TestPages:
+    @pytest.mark.parametrize("limit", [1, 7, 50, 200])
+    def test_hold_everything_once_and_in_order(self, admin: Api, desk: Desk, limit: int) -> None:
+        for number in range(12):
+            admin.put("/approval-config", {"approval_timeout_minutes": 100 + number})
+        ids, cursor = [], ""
+        while True:
+            page = admin.get(f"/audit?limit={limit}{cursor}").json
+            assert len(page["items"]) <= limit
+            ids += [event["id"] for event in page["items"]]
+            if page["next"] is None:
+                break
+            cursor = f"&cursor={page['next']}"
+        assert ids == [row[0] for row in desk.sql("SELECT id FROM audit_events ORDER BY id DESC")]
+
+    def test_are_not_moved_by_what_is_written_in_between(self, admin: Api) -> None:
+        for number in range(4):
+            admin.put("/approval-config", {"approval_timeout_minutes": 100 + number})
+        first = admin.get("/audit?limit=2").json
+        admin.put("/signal-layers", {"macro": False})
+        second = admin.get(f"/audit?limit=2&cursor={first['next']}").json
+        ids = [event["id"] for event in first["items"] + second["items"]]
+        assert ids == sorted(set(ids), reverse=True)
+        assert len(ids) == 4
+
+    @pytest.mark.parametrize(
+        "place", ["", "x", "-1", "1.0", "٣", "9" * 19, "9" * 300, "1|2", " 1", "1e3", "\0", "NaN"]
+    )
+    def test_a_forged_cursor_is_refused(self, admin: Api, place: str) -> None:
+        cursor = base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+        assert_problem(admin.get(f"/audit?cursor={cursor}"), 422, "invalid", "cursor")
+
+    @pytest.mark.parametrize("limit", ["0", "201", "٣", "", "1e2", "9" * 4000])
+    def test_a_limit_is_a_whole_number_up_to_200(self, admin: Api, limit: str) -> None:
+        assert_problem(admin.get(f"/audit?limit={limit}"), 422, "invalid", "limit")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE audit_events SET actor = 'mallory'", "DELETE FROM audit_events", "TRUNCATE audit_events"],
+)
+def test_the_database_refuses_to_change_the_record(admin: Api, desk: Desk, statement: str) -> None:
+    admin.put("/signal-layers", {"macro": False})
+    before = desk.sql("SELECT * FROM audit_events")
+    with pytest.raises(psycopg.errors.RestrictViolation):
+        desk.sql(statement)
+    assert desk.sql("SELECT * FROM audit_events") == before

@@ -1,0 +1,164 @@
+"""The trading mode: stopping is cheap, starting again is gated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import Api
+from tests.serving import Desk
+from tests.web.conftest import Record, assert_problem
+
+MODES = ("disabled", "paper", "live")
+
+
+def set_mode(desk: Desk, mode: str) -> None:
+    desk.sql("UPDATE risk_configs SET trading_mode = %s", mode)
+
+
+def change(to: str, leaving: str | None = None, reason: str | None = None) -> dict[str, Any]:
+    given = {"trading_mode": to, "from": leaving, "reason": reason}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def test_a_new_desk_is_in_paper_mode(operator: Api) -> None:
+    answer = operator.get("/mode")
+    assert (answer.status_code, answer.json) == (200, {"trading_mode": "paper"})
+
+
+class TestStopping:
+    @pytest.mark.parametrize("present", MODES)
+    def test_needs_nothing_else(self, operator: Api, desk: Desk, present: str) -> None:
+        set_mode(desk, present)
+        answer = operator.put("/mode", change("disabled"))
+        assert (answer.status_code, answer.json) == (200, {"trading_mode": "disabled"})
+        assert operator.get("/mode").json == {"trading_mode": "disabled"}
+
+    @pytest.mark.parametrize("seen", MODES)
+    def test_works_from_a_stale_page(self, operator: Api, desk: Desk, seen: str) -> None:
+        set_mode(desk, "live")
+        assert operator.put("/mode", change("disabled", seen)).json == {"trading_mode": "disabled"}
+
+    @pytest.mark.parametrize("stored", ['{"operator_approval": 5}', '{"order_rate": {"max_orders": 1}}'])
+    def test_works_while_the_configuration_is_broken(self, operator: Api, desk: Desk, stored: str) -> None:
+        desk.sql("UPDATE risk_configs SET config = %s::jsonb", stored)
+        assert operator.put("/mode", change("disabled")).status_code == 200
+
+    def test_a_reason_is_kept_where_there_is_one(self, operator: Api, record: Record) -> None:
+        record.new()
+        operator.put("/mode", change("disabled", reason="  fat finger  "))
+        (event,) = record.new()
+        assert event["note"] == "fat finger"
+
+    def test_twice_is_once(self, operator: Api, desk: Desk, record: Record) -> None:
+        record.new()
+        for _ in range(3):
+            assert operator.put("/mode", change("disabled")).status_code == 200
+        assert len(record.new()) == 1
+        assert desk.sql("SELECT version FROM risk_configs") == [(2,)]
+
+
+class TestStartingAgain:
+    @pytest.mark.parametrize("present", MODES)
+    @pytest.mark.parametrize("to", ["paper", "live"])
+    def test_names_the_mode_that_it_leaves_and_a_reason(
+        self, admin: Api, desk: Desk, present: str, to: str
+    ) -> None:
+        set_mode(desk, present)
+        answer = admin.put("/mode", change(to, present, "reviewed"))
+        assert (answer.status_code, answer.json) == (200, {"trading_mode": to})
+
+    @pytest.mark.parametrize("to", ["paper", "live"])
+    @pytest.mark.parametrize(
+        ("leaving", "reason", "missing"),
+        [
+            (None, None, {"from", "reason"}),
+            ("disabled", None, {"reason"}),
+            (None, "x", {"from"}),
+            ("disabled", " ", {"reason"}),
+            ("disabled", "", {"reason"}),
+            ("", "x", {"from"}),
+            ("nowhere", "x", {"from"}),
+            ("Disabled", "x", {"from"}),
+        ],
+    )
+    def test_says_what_is_missing(
+        self, admin: Api, desk: Desk, to: str, leaving: str | None, reason: str | None, missing: set[str]
+    ) -> None:
+        set_mode(desk, "disabled")
+        assert_problem(admin.put("/mode", change(to, leaving, reason)), 422, "invalid", *missing)
+        assert admin.get("/mode").json == {"trading_mode": "disabled"}
+
+    @pytest.mark.parametrize("to", ["paper", "live"])
+    @pytest.mark.parametrize("present", MODES)
+    @pytest.mark.parametrize("seen", MODES)
+    def test_from_a_stale_page_is_a_conflict(
+        self, admin: Api, desk: Desk, record: Record, to: str, present: str, seen: str
+    ) -> None:
+        set_mode(desk, present)
+        record.new()
+        answer = admin.put("/mode", change(to, seen, "back to work"))
+        if seen == present:
+            assert answer.status_code == 200
+        else:
+            assert present in assert_problem(answer, 409, "mode_changed")["detail"]
+            assert admin.get("/mode").json == {"trading_mode": present}
+            assert record.new() == []
+
+    def test_a_stale_page_cannot_undo_a_halt(self, admin: Api) -> None:
+        page = change("live", admin.get("/mode").json["trading_mode"], "planned this morning")
+        admin.put("/mode", change("disabled"))
+        assert_problem(admin.put("/mode", page), 409, "mode_changed")
+        assert admin.get("/mode").json == {"trading_mode": "disabled"}
+
+    def test_to_the_mode_that_it_is_in_is_no_change(self, operator: Api, desk: Desk, record: Record) -> None:
+        record.new()
+        before = desk.sql("SELECT * FROM risk_configs")
+        assert operator.put("/mode", change("paper", "paper", "again")).status_code == 200
+        assert desk.sql("SELECT * FROM risk_configs") == before
+        assert record.new() == []
+
+    def test_a_reason_has_at_most_500_characters(self, operator: Api, desk: Desk) -> None:
+        set_mode(desk, "disabled")
+        assert_problem(operator.put("/mode", change("paper", "disabled", "x" * 501)), 422, "invalid", "reason")
+        assert operator.put("/mode", change("paper", "disabled", f" {'x' * 500}\u2003")).status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["", " ", "PAPER", "paper ", "halt", "none", "paper\n", "páper", "0"])
+def test_a_mode_that_does_not_exist_is_refused(operator: Api, desk: Desk, mode: str) -> None:
+    assert_problem(operator.put("/mode", change(mode, "paper", "x")), 422, "invalid", "trading_mode")
+    assert desk.sql("SELECT trading_mode FROM risk_configs") == [("paper",)]
+
+
+def test_the_mode_is_required(operator: Api) -> None:
+    assert_problem(operator.put("/mode", {"from": "paper", "reason": "x"}), 422, "invalid", "trading_mode")
+    assert_problem(operator.put("/mode", {}), 422, "invalid", "trading_mode")
+
+
+@pytest.mark.parametrize("choice", [True, False])
+def test_canceling_at_the_venue_may_be_asked_for(operator: Api, choice: bool) -> None:
+    body = change("disabled") | {"cancel_open_orders": choice}
+    assert operator.put("/mode", body).json == {"trading_mode": "disabled"}
+
+
+def test_the_configuration_is_left_alone(admin: Api, desk: Desk) -> None:
+    desk.sql(
+        """UPDATE risk_configs SET config = '{"x": 0.10, "operator_approval": {"auto_approve_paper": false}}'"""
+    )
+    before = desk.sql("SELECT config::text FROM risk_configs")
+    admin.put("/mode", change("disabled"))
+    admin.put("/mode", change("live", "disabled", "x"))
+    assert desk.sql("SELECT config::text FROM risk_configs") == before
+
+
+def test_one_event_says_who_changed_it_and_why(api: Callable[..., Api], record: Record) -> None:
+    operator = api("operator")
+    record.new()
+    operator.put("/mode", change("disabled"))
+    operator.put("/mode", change("paper", "disabled", "checked the feed"))
+    halt, resume = record.new()
+    assert (halt["actor"], halt["action"], halt["note"]) == ("operator-0", "mode.change", None)
+    assert (halt["before"], halt["after"]) == ({"trading_mode": "paper"}, {"trading_mode": "disabled"})
+    assert (resume["note"], resume["after"]) == ("checked the feed", {"trading_mode": "paper"})

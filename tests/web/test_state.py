@@ -1,0 +1,163 @@
+"""One snapshot of the desk for the page, and when it counts as another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.conftest import Api
+from tests.serving import Desk
+
+LOCKOUT = {"ticker": "AAPL", "reason": "x", "duration_minutes": 5}
+
+
+def tag(client: Api) -> str:
+    return str(client.get("/state").headers["ETag"])
+
+
+def test_it_shows_what_the_other_routes_show(admin: Api) -> None:
+    admin.put("/approval-config", {"auto_approve_paper": False})
+    admin.put("/signal-layers", {"macro": False})
+    admin.post("/lockouts", LOCKOUT)
+    admin.put("/mode", {"trading_mode": "disabled"})
+    shown = admin.get("/state").json
+    assert shown["trading_mode"] == admin.get("/mode").json["trading_mode"]
+    assert shown["approval_config"] == admin.get("/approval-config").json
+    assert shown["signal_layers"] == admin.get("/signal-layers").json
+    assert shown["lockouts"] == admin.get("/lockouts").json["items"]
+    assert shown["lockouts_total"] == 1
+    assert shown["config_version"] == admin.get("/config").json["version"]
+    assert (shown["config_error"], shown["config_warnings"]) == (None, [])
+    assert (shown["approvals"], shown["recent_orders"]) == ([], [])
+
+
+def test_the_time_is_that_of_the_database(operator: Api, desk: Desk) -> None:
+    ((before,),) = desk.sql("SELECT clock_timestamp()")
+    shown = operator.get("/state").json["server_time"]
+    ((after,),) = desk.sql("SELECT clock_timestamp()")
+    assert before <= datetime.fromisoformat(shown) <= after
+    assert shown.endswith("Z")
+
+
+class TestTheTag:
+    def test_is_the_same_as_long_as_the_same_is_shown(self, operator: Api) -> None:
+        first, second = operator.get("/state"), operator.get("/state")
+        assert first.json["server_time"] != second.json["server_time"]
+        assert first.headers["ETag"] == second.headers["ETag"]
+
+    def test_spares_the_client_what_it_has_already(self, operator: Api) -> None:
+        answer = operator.get("/state", headers={"If-None-Match": tag(operator)})
+        assert (answer.status_code, answer.data) == (304, b"")
+        assert answer.headers["ETag"] == tag(operator)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda client: client.put("/approval-config", {"auto_approve_paper": False}),
+            lambda client: client.put("/approval-config", {"approval_timeout_minutes": 31}),
+            lambda client: client.put("/signal-layers", {"macro": False}),
+            lambda client: client.put("/mode", {"trading_mode": "disabled"}),
+            lambda client: client.post("/lockouts", LOCKOUT),
+            lambda client: client.put("/config", {"config": {"unknown": 1}}, headers={"If-Match": "*"}),
+        ],
+    )
+    def test_changes_with_every_change(self, admin: Api, change: Callable[[Api], Any]) -> None:
+        before = tag(admin)
+        version = admin.get("/state").json["state_version"]
+        assert change(admin).status_code in (200, 201)
+        answer = admin.get("/state", headers={"If-None-Match": before})
+        assert answer.status_code == 200
+        assert answer.headers["ETag"] != before
+        assert answer.json["state_version"] > version
+
+    def test_changes_when_a_lockout_is_extended_and_when_it_is_removed(self, operator: Api) -> None:
+        row = operator.post("/lockouts", LOCKOUT).json
+        seen = [tag(operator)]
+        operator.patch(f"/lockouts/{row['id']}", {"extend_minutes": 1})
+        seen.append(tag(operator))
+        operator.delete(f"/lockouts/{row['id']}")
+        seen.append(tag(operator))
+        assert len(set(seen)) == 3
+
+    def test_changes_when_a_lockout_ends_though_nothing_was_written(self, operator: Api, desk: Desk) -> None:
+        operator.post("/lockouts", LOCKOUT)
+        desk.sql(
+            "UPDATE symbol_lockouts SET created_at = now() - interval '1 h', expires_at = now() + interval '0.7 s'"
+        )
+        before = operator.get("/state")
+        rows = desk.sql("SELECT count(*) FROM audit_events"), desk.sql("SELECT xmin FROM symbol_lockouts")
+        assert len(before.json["lockouts"]) == 1
+        desk.sql("SELECT pg_sleep(0.8)")
+        after = operator.get("/state", headers={"If-None-Match": before.headers["ETag"]})
+        assert after.status_code == 200
+        assert (after.json["lockouts"], after.json["lockouts_total"]) == ([], 0)
+        assert (
+            desk.sql("SELECT count(*) FROM audit_events"),
+            desk.sql("SELECT xmin FROM symbol_lockouts"),
+        ) == rows
+
+    @pytest.mark.parametrize("header", ["If-Match", "If-Modified-Since", "Range"])
+    def test_is_the_only_condition(self, operator: Api, header: str) -> None:
+        assert operator.get("/state", headers={header: '"nothing"'}).status_code == 200
+
+
+class TestAConfigurationThatCannotBeRead:
+    @pytest.mark.parametrize(
+        ("stored", "key", "approval_is_known", "layers_are_known"),
+        [
+            (
+                '{"operator_approval": {"auto_approve_paper": "no"}}',
+                "operator_approval.auto_approve_paper",
+                False,
+                True,
+            ),
+            ('{"operator_approval": null}', "operator_approval", False, True),
+            ('{"signal_layers": {"macro": 0}}', "signal_layers.macro", True, False),
+            ('{"position_limits": {"max_order_value": "lots"}}', "position_limits.max_order_value", True, True),
+            ('{"order_rate": {"max_orders": 5}}', "order_rate.per_seconds", True, True),
+        ],
+    )
+    def test_is_shown_as_such_and_never_as_a_default(
+        self, operator: Api, desk: Desk, stored: str, key: str, approval_is_known: bool, layers_are_known: bool
+    ) -> None:
+        desk.sql("UPDATE risk_configs SET config = %s::jsonb", stored)
+        shown = operator.get("/state").json
+        assert shown["config_error"]["key"] == key
+        assert shown["config_error"]["detail"].startswith(("must be ", "is missing"))
+        assert (shown["approval_config"] is not None) is approval_is_known
+        assert (shown["signal_layers"] is not None) is layers_are_known
+
+    def test_everything_else_is_still_shown(self, operator: Api, desk: Desk) -> None:
+        operator.post("/lockouts", LOCKOUT)
+        desk.sql("""UPDATE risk_configs SET config = '{"operator_approval": 1, "signal_layers": 2}'""")
+        shown = operator.get("/state").json
+        assert (shown["trading_mode"], len(shown["lockouts"])) == ("paper", 1)
+
+    def test_changes_the_tag_though_it_was_put_there_by_hand(self, operator: Api, desk: Desk) -> None:
+        before = tag(operator)
+        desk.sql("""UPDATE risk_configs SET config = '{"operator_approval": 1}'""")
+        assert tag(operator) != before
+
+    def test_a_limit_that_is_misspelt_is_a_warning(self, operator: Api, desk: Desk) -> None:
+        desk.sql(
+            """UPDATE risk_configs SET config = '{"position_limits": {"max_order_valeu": 1}, "x": {"y": 1}}'"""
+        )
+        shown = operator.get("/state").json
+        assert shown["config_warnings"] == ["position_limits.max_order_valeu"]
+        assert shown["config_error"] is None
+
+
+def test_five_hundred_lockouts_are_listed_and_all_are_counted(operator: Api, desk: Desk) -> None:
+    desk.sql(
+        "INSERT INTO symbol_lockouts (ticker, reason, created_by, expires_at)"
+        " SELECT 'T' || n, 'x', 'sql', now() + n * interval '1 minute' FROM generate_series(1, 503) n"
+    )
+    shown = operator.get("/state").json
+    assert (len(shown["lockouts"]), shown["lockouts_total"]) == (500, 503)
+    assert shown["lockouts"][0]["ticker"] == "T1"
+    ends = [datetime.fromisoformat(row["expires_at"]) for row in shown["lockouts"]]
+    assert ends == sorted(ends)
+    assert ends[-1] - ends[0] == timedelta(minutes=499)
