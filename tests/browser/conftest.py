@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
-from psycopg.errors import DeadlockDetected
 
 from tests.browser.chromium import executable
 from tests.serving import Server
@@ -75,18 +74,6 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
-
-
-@pytest.fixture
-def server(shared_server: Server) -> Server:
-    """The real server on an empty desk. Requests of the page before may still be under way, and in its way."""
-    for _ in range(5):
-        try:
-            shared_server.reset()
-        except DeadlockDetected:
-            continue
-        return shared_server
-    raise RuntimeError("the desk cannot be emptied")
 
 
 @pytest.fixture

@@ -151,12 +151,12 @@ export function createApi({
     },
 
     createLockout: (lock) => mutate('POST', '/lockouts', lock, ['lockouts'],
-      (state, created) => ({ ...state, lockouts: [...state.lockouts, created] })),
+      (state, created) => ({ ...state, lockouts: [...state.lockouts, created], lockouts_total: state.lockouts_total + 1 })),
 
     extendLockout: (id, minutes) => mutate('PATCH', lockout(id), { extend_minutes: minutes }, ['lockouts'],
       (state, extended) => ({ ...state, lockouts: state.lockouts.map((lock) => (lock.id === id ? extended : lock)) })),
 
     deleteLockout: (id) => mutate('DELETE', lockout(id), undefined, ['lockouts'],
-      (state) => ({ ...state, lockouts: state.lockouts.filter((lock) => lock.id !== id) })),
+      (state) => ({ ...state, lockouts: state.lockouts.filter((lock) => lock.id !== id), lockouts_total: state.lockouts_total - 1 })),
   };
 }

@@ -29,6 +29,11 @@ export function createDesk({ initial, api, clock }) {
       return this.lost || this.signedOut;
     },
 
+    /** All that are in force, also those beyond what a state holds. */
+    get lockoutCount() {
+      return this.lockouts.length + Math.max(0, this.state.lockouts_total - this.state.lockouts.length);
+    },
+
     start() {
       this.lockouts = this.inForce(initial.state);
       api.seed('state', initial.state);

@@ -15,9 +15,9 @@ export function createDialog() {
       if (this.$root.open) return null;
       const opener = document.activeElement;
       Object.assign(this, { title, text, act, needReason, needWord, grave, errors, problem });
-      this.$refs.reason.value = reason;
       this.$refs.word.value = '';
-      await this.$nextTick();
+      await this.$nextTick();   // the reason field is on the page only while a dialog asks for it
+      if (needReason) this.$refs.reason.value = reason;
       this.$root.returnValue = '';
       this.$root.showModal();
       if (needReason) this.$refs.reason.focus();
@@ -40,7 +40,9 @@ export function createDialog() {
     },
 
     closed() {
-      this.answered(this.$root.returnValue === 'confirm' ? { reason: this.$refs.reason.value.trim() } : null);
+      const reason = this.needReason ? this.$refs.reason.value.trim() : '';
+      this.needReason = false;
+      this.answered(this.$root.returnValue === 'confirm' ? { reason } : null);
     },
   });
 
