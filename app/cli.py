@@ -15,7 +15,7 @@ from typing import NoReturn, TypeVar
 
 import click
 from flask import Flask
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app import accounts, create_app, database_url, embedded, schema, strict_json
 from app.desk import audit, config, lockouts
@@ -25,6 +25,7 @@ from app.desk.times import rfc3339
 from app.domain.risk import TradingMode
 from app.domain.roles import PEOPLE_ROLES, Role
 from app.embedded import EmbeddedError
+from app.extensions import db as tables
 from app.forms import LockoutForm, ModeForm, StrictForm
 from app.settings import PROJECT, Settings, SettingsError
 
@@ -46,6 +47,8 @@ class Command(click.Group):
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == "42P01":
                 _fail("the database has no tables of this version: run countersign db upgrade")
+            if isinstance(error, OperationalError):
+                _fail(f"the database cannot be reached: {str(error.orig).strip().splitlines()[0]}")
             _fail(f"the database does not do this: {str(error.orig).strip().splitlines()[0]}")
         except click.exceptions.NoArgsIsHelpError:
             raise
@@ -73,7 +76,10 @@ def desk() -> Iterator[Flask]:
         with app.app_context():
             if database:
                 _migrate(settings)  # a first command on a new folder finds its tables
-            yield app
+            try:
+                yield app
+            finally:
+                tables.engine.dispose()
     finally:
         if database:
             database.release()
@@ -130,9 +136,8 @@ def _check_port(settings: Settings) -> None:
             return
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise SettingsError(
-                    f"HOST {settings.host}, PORT {settings.port}: {error.strerror or error}"
-                ) from None
+                problem = str(error.strerror).partition(" (")[0]
+                raise SettingsError(f"HOST {settings.host}, PORT {settings.port}: {problem}") from None
         time.sleep(0.1)
 
 
@@ -279,6 +284,8 @@ def db() -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Bring the tables to this version."""
+    settings = Settings.from_environment()
     with desk():
-        _migrate(Settings.from_environment())
+        if not settings.embedded:  # the embedded one is migrated whenever it is opened
+            _migrate(settings)
     click.echo("the database is at the newest version", err=True)

@@ -39,6 +39,16 @@ class Settings:
     trusted_proxies: int
 
     @property
+    def warnings(self) -> list[str]:
+        """What can be used but should not stay so.
+
+        Nothing hangs on SECRET_KEY alone: sessions have random ids, and marks of browsers are counted together.
+        """
+        if self.secret_key is not None and len(self.secret_key) < MIN_SECRET_LENGTH:
+            return [f"SECRET_KEY is short: give it at least {MIN_SECRET_LENGTH} random characters"]
+        return []
+
+    @property
     def embedded(self) -> bool:
         return self.database_url is None
 
@@ -60,8 +70,6 @@ class Settings:
         return settings
 
     def _check(self, given: Mapping[str, str]) -> None:
-        if self.secret_key is not None and len(self.secret_key) < MIN_SECRET_LENGTH:
-            raise SettingsError(f"SECRET_KEY must have at least {MIN_SECRET_LENGTH} characters")
         if not self.embedded:
             if self.secret_key is None:
                 raise SettingsError("SECRET_KEY is required when DATABASE_URL is set")
