@@ -160,19 +160,25 @@ def password_matches(name: str, password: str) -> Row[int, str, str, str | None]
             )
         ).one_or_none()
     # The database connection is back in the pool by now: hashing takes as long as twenty queries.
+    matches = _aside(_verifies, row.password_hash if row else NOBODYS_HASH, password[:MAX_PASSWORD_LENGTH])
+    return row if matches else None
+
+
+def _verifies(password_hash: str, password: str) -> bool:
     try:
-        _aside(HASHER.verify, row.password_hash if row else NOBODYS_HASH, password[:MAX_PASSWORD_LENGTH])
+        return HASHER.verify(password_hash, password)
     except (VerificationError, InvalidHashError):
-        return None
-    return row
+        return False
 
 
-def _aside(work: Callable[..., object], *arguments: object) -> None:
-    """Do what keeps a processor busy in a thread of its own, where the server is a loop that it would hold up."""
+def _aside(work: Callable[..., bool], *arguments: object) -> bool:
+    """Do what keeps a processor busy in a thread of its own, where the server is a loop that it would hold up.
+
+    `work` must not raise: gevent would write a traceback of it to the log.
+    """
     if monkey.is_module_patched("threading"):
-        get_hub().threadpool.apply(work, arguments)
-    else:
-        work(*arguments)
+        return bool(get_hub().threadpool.apply(work, arguments))
+    return work(*arguments)
 
 
 def _check_name(name: str) -> None:
