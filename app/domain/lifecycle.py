@@ -1,4 +1,4 @@
-"""The states of lockouts, derived from the clock; orders will live here too."""
+"""The states of lockouts, derived from the clock."""
 
 from __future__ import annotations
 
