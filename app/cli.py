@@ -208,7 +208,7 @@ def lockout() -> None:
 @lockout.command("add")
 @click.argument("ticker")
 @click.option("--reason", required=True)
-@click.option("--minutes", "--duration-minutes", "minutes", type=int, default=60, show_default=True)
+@click.option("--minutes", "--duration", "--duration-minutes", "minutes", type=int, default=60, show_default=True)
 @click.option("--type", "lockout_type", default="manual", show_default=True)
 def lockout_add(ticker: str, reason: str, minutes: int, lockout_type: str) -> None:
     """Lock TICKER (or '*' for every symbol) out, and print the lockout's id."""

@@ -8,6 +8,7 @@ the gate blocks until someone mends it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
@@ -223,6 +224,24 @@ class PortfolioRiskConfig:
                 if rest:
                     unknown[name] = rest
         return cls(**sections, unknown=unknown)
+
+    @classmethod
+    def read_what_can_be_read(cls, raw: object) -> tuple[Self, ConfigInvalid | None]:
+        """The configuration, and the first error where there is one.
+
+        With an error the sections that cannot be read hold defaults: good for naming the other reasons why an
+        order is blocked, never for letting one pass.
+        """
+        try:
+            return cls.from_db_json(raw), None
+        except ConfigInvalid as error:
+            readable: dict[str, Any] = {}
+            stored = raw if isinstance(raw, Mapping) else {}
+            for name in SECTIONS:
+                with suppress(ConfigInvalid):
+                    cls.from_db_json({name: stored[name]} if name in stored else {})
+                    readable[name] = stored.get(name, {})
+            return cls.from_db_json(readable), error
 
     def to_db_json(self) -> dict[str, Any]:
         """The configuration as JSON to store: every known value spelt out, and all that was not understood.

@@ -1,0 +1,66 @@
+"""Which moves of an order are legal, and whose. Everything but waiting is final."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.domain.lifecycle import MOVES, Mover, OrderStatus, is_final, is_legal, owns, status_at
+
+NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
+
+# Written out, and not derived from MOVES: (before, after) -> who may do it.
+CONTRACT = {
+    (None, "blocked"): {"gate"},
+    (None, "pending_approval"): {"gate"},
+    (None, "released"): {"gate"},
+    ("pending_approval", "released"): {"person"},
+    ("pending_approval", "rejected"): {"person"},
+    ("pending_approval", "canceled"): {"engine", "mode_change"},
+    ("pending_approval", "expired"): {"clock"},
+}
+
+
+@pytest.mark.parametrize(("before", "after"), list(product([None, *OrderStatus], OrderStatus)))
+@pytest.mark.parametrize("mover", Mover)
+def test_these_moves_are_legal_and_no_others(before: OrderStatus | None, after: OrderStatus, mover: Mover) -> None:
+    assert is_legal(before, after, mover) is (mover in CONTRACT.get((before, after), ()))
+
+
+def test_nothing_leads_out_of_a_final_state() -> None:
+    assert {before for before, _ in MOVES} == {None, OrderStatus.PENDING_APPROVAL}
+    assert [status for status in OrderStatus if not is_final(status)] == [OrderStatus.PENDING_APPROVAL]
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(OrderStatus), st.none() | st.integers(-90, 90), st.integers(0, 90))
+def test_only_what_waits_expires_and_it_does_so_at_its_deadline(
+    stored: OrderStatus, seconds: int | None, later: int
+) -> None:
+    deadline = None if seconds is None else NOW + timedelta(seconds=seconds)
+    shown = status_at(stored, deadline, NOW)
+    due = stored is OrderStatus.PENDING_APPROVAL and deadline is not None and deadline <= NOW
+    assert shown is (OrderStatus.EXPIRED if due else stored)
+    if shown is OrderStatus.EXPIRED:
+        assert status_at(stored, deadline, NOW + timedelta(seconds=later)) is OrderStatus.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("person", "person_owner", "engine_owner", "expected"),
+    [
+        (1, None, 1, True),  # alice and her engine
+        (2, 1, 1, True),  # a script of hers
+        (2, None, 1, False),  # somebody else
+        (2, 3, 1, False),
+        (1, None, None, False),  # an engine that nobody owns
+        (None, None, None, False),
+    ],
+)
+def test_whose_engine_it_is(
+    person: int | None, person_owner: int | None, engine_owner: int | None, expected: bool
+) -> None:
+    assert owns(person, person_owner, engine_owner) is expected
