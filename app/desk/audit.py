@@ -84,7 +84,7 @@ def events(
     if action is not None:
         query = query.where(AuditEvent.action == action)
     if actor is not None:
-        query = query.where(AuditEvent.actor == actor)
+        query = query.where(func.lower(AuditEvent.actor) == actor.lower())  # as names are told apart
     if before_id is not None:
         query = query.where(AuditEvent.id < before_id)
     with reading() as session:

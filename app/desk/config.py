@@ -150,8 +150,7 @@ def replace(actor: Actor, config: dict[str, Any], *, expected_versions: frozense
     _check_replacement(config)
     with changing_rules() as session:
         row = active_row(session, lock=True)
-        if expected_versions is not None and row.version not in expected_versions:
-            raise Stale(f"the configuration is at version {row.version} by now: read it again")
+        _check_version(row, expected_versions)
         same = session.scalar(
             select(RiskConfig.config == bindparam("new", config, JSONB)).where(text("is_active"))
         )
@@ -161,6 +160,11 @@ def replace(actor: Actor, config: dict[str, Any], *, expected_versions: frozense
             audit.record(session, actor, "config.replace", "risk_config", before=before, after=config)
             row = active_row(session)
         return row
+
+
+def _check_version(row: RiskConfig, expected: frozenset[int] | None) -> None:
+    if expected is not None and row.version not in expected:
+        raise Stale(f"the configuration is at version {row.version} by now: read it again")
 
 
 def _check_replacement(config: dict[str, Any]) -> None:
@@ -173,12 +177,18 @@ def _check_replacement(config: dict[str, Any]) -> None:
 
 
 def change_mode(
-    actor: Actor, to: TradingMode, *, leaving: TradingMode | None = None, reason: str | None = None
+    actor: Actor,
+    to: TradingMode,
+    *,
+    leaving: TradingMode | None = None,
+    reason: str | None = None,
+    expected_versions: frozenset[int] | None = None,
 ) -> ModeChange:
     """Change the trading mode. To `disabled` nothing else is needed: stopping is cheap.
 
     Every other change names the mode that it leaves, so that a stale page cannot undo a halt (Conflict
     `mode_changed`), and a reason (Invalid without). Going live needs an admin, and a token made for it.
+    With `expected_versions` it is also Stale when anything in the configuration has changed since.
     """
     if to is not TradingMode.DISABLED:
         errors = {name: ["is required"] for name, value in (("from", leaving), ("reason", reason)) if not value}
@@ -189,8 +199,11 @@ def change_mode(
     with changing_rules() as session:
         row = active_row(session, lock=True)
         present = TradingMode(row.trading_mode)
-        if to is not TradingMode.DISABLED and present is not leaving:
-            raise Conflict(f"the trading mode is {present} by now, not {leaving}", "mode_changed")
+        if to is not TradingMode.DISABLED:
+            if present is not leaving:
+                raise Conflict(f"the trading mode is {present} by now, not {leaving}", "mode_changed")
+            # The mode may have left and come back: a halt that was undone and done again is another halt.
+            _check_version(row, expected_versions)
         if present is not to:
             _write(session, actor, trading_mode=to.value)
             audit.record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DDL, BigInteger, DateTime, Identity, Index, Text, event, text
+from sqlalchemy import DDL, BigInteger, DateTime, Identity, Index, Text, event, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -16,7 +16,10 @@ class AuditEvent(Model):
     """Who did what when. Rows are only ever added: a trigger refuses UPDATE, DELETE and TRUNCATE."""
 
     __tablename__ = "audit_events"
-    __table_args__ = (Index(None, "action", "id"), Index(None, "actor", "id"))
+    __table_args__ = (
+        Index(None, "action", "id"),
+        Index("ix_audit_events_lower_actor_id", func.lower(text("actor")), "id"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("clock_timestamp()"))

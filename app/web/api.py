@@ -119,6 +119,7 @@ def put_mode() -> Response:
         TradingMode(form.trading_mode.data),
         leaving=TradingMode(leaving) if leaving else None,
         reason=form.reason.data,
+        expected_versions=_expected_versions() if "If-Match" in request.headers else None,
     )
     return answer({"trading_mode": change.current})
 

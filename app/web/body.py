@@ -130,7 +130,7 @@ def read_choice(name: str, words: Sequence[str]) -> str | None:
     """One of `words` in the query string: a misspelt filter must not read as an empty list."""
     text = request.args.get(name)
     if text is not None and text not in words:
-        raise Invalid({name: [f"must be one of {', '.join(words)}"]})
+        raise Invalid({name: [f"must be one of {', '.join(filter(None, words))}"]})
     return text
 
 

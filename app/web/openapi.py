@@ -348,6 +348,15 @@ def _paths() -> Json:
         "example": "*",
         "description": "The ETag that was read, or * to overwrite on purpose.",
     }
+    version = {
+        "name": "If-Match",
+        "in": "header",
+        "required": False,
+        "schema": STRING,
+        "example": "*",
+        "description": "`config_version` of the state that was looked at, in quotes: 412 when anything has changed"
+        " since. A halt is never held to it.",
+    }
     if_none_match = {"name": "If-None-Match", "in": "header", "required": False, "schema": STRING}
     limit = _query(
         "limit",
@@ -401,7 +410,13 @@ def _paths() -> Json:
             },
         ),
         ("mode", "get", "The trading mode", "Mode", {"problems": (409,)}),
-        ("mode", "put", "Change the trading mode", "Mode", {"body": "ModeChange", "problems": (409,)}),
+        (
+            "mode",
+            "put",
+            "Change the trading mode",
+            "Mode",
+            {"body": "ModeChange", "problems": (409, 412), "parameters": (version,)},
+        ),
         (
             "lockouts",
             "get",

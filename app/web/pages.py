@@ -100,7 +100,8 @@ def _say_no(error: DeskError) -> Any:
 def _read(kind: type[StrictForm]) -> Any:
     form = kind(request.form)
     if not form.validate():
-        said = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in form.messages().items())
+        labels = {field.name: field.label.text for field in form}
+        said = "; ".join(f"{labels.get(name, name)} {' '.join(said)}" for name, said in form.messages().items())
         raise DeskError(said, "invalid")
     return form
 
@@ -122,6 +123,7 @@ def _confirm(title: str, explanation: str, submit_label: str, **more: Any) -> st
         submit_label=submit_label,
         need_reason=more.get("need_reason", False),
         need_word=more.get("need_word"),
+        reason=request.form.get("reason", ""),
         error=more.get("error"),
     )
 
@@ -155,9 +157,19 @@ def change_mode() -> Any:
         )
     leaving = form.leaving.data
     config.change_mode(
-        actor(), to, leaving=TradingMode(leaving) if leaving else None, reason=form.reason.data or None
+        actor(),
+        to,
+        leaving=TradingMode(leaving) if leaving else None,
+        reason=form.reason.data or None,
+        expected_versions=_version_shown(),
     )
     return _back("success", f"The trading mode is {to}.")
+
+
+def _version_shown() -> frozenset[int] | None:
+    """The version of the configuration on the page that asked, where it said so."""
+    text = request.form.get("version", "")
+    return frozenset({int(text)}) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 APPROVAL_EFFECTS = {

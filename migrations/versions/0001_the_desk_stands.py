@@ -52,7 +52,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_events")),
     )
     op.create_index(op.f("ix_audit_events_action_id"), "audit_events", ["action", "id"], unique=False)
-    op.create_index(op.f("ix_audit_events_actor_id"), "audit_events", ["actor", "id"], unique=False)
+    op.create_index("ix_audit_events_lower_actor_id", "audit_events", [sa.literal_column("lower(actor)"), "id"])
     op.create_table(
         "risk_configs",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -162,3 +162,26 @@ def test_one_event_says_who_changed_it_and_why(api: Callable[..., Api], record: 
     assert (halt["actor"], halt["action"], halt["note"]) == ("operator-0", "mode.change", None)
     assert (halt["before"], halt["after"]) == ({"trading_mode": "paper"}, {"trading_mode": "disabled"})
     assert (resume["note"], resume["after"]) == ("checked the feed", {"trading_mode": "paper"})
+
+
+class TestAChangeThatNamesTheVersionItLookedAt:
+    RESUME: ClassVar[dict[str, str]] = {"trading_mode": "paper", "from": "disabled", "reason": "all clear"}
+
+    def test_does_not_undo_a_newer_halt(self, operator: Api, desk: Desk) -> None:
+        """Halted, resumed, halted again: the mode is the same as before, the halt is another one."""
+        operator.put("/mode", {"trading_mode": "disabled"})
+        looked_at = operator.get("/state").json["config_version"]
+        operator.put("/mode", self.RESUME)
+        operator.put("/mode", {"trading_mode": "disabled"})
+        refused = operator.put("/mode", self.RESUME, headers={"If-Match": f'"{looked_at}"'})
+        assert (refused.status_code, refused.json["code"]) == (412, "stale")
+        assert operator.get("/mode").json == {"trading_mode": "disabled"}
+
+    def test_is_made_when_nothing_has_changed(self, operator: Api, desk: Desk) -> None:
+        operator.put("/mode", {"trading_mode": "disabled"})
+        version = operator.get("/state").json["config_version"]
+        assert operator.put("/mode", self.RESUME, headers={"If-Match": f'"{version}"'}).status_code == 200
+
+    def test_never_keeps_a_halt_from_happening(self, operator: Api, desk: Desk) -> None:
+        halted = operator.put("/mode", {"trading_mode": "disabled"}, headers={"If-Match": '"99"'})
+        assert (halted.status_code, halted.json) == (200, {"trading_mode": "disabled"})

@@ -7,7 +7,7 @@ switched off. What is configured, and why:
   for every text inside of an arbitrary configuration. `test_strict_json.py` sends it everywhere.
 - JSON Schema takes 5.0 for an integer, the desk does not (the document says so, in words): whole fractions that
   are generated as valid integers are sent as integers. `test_strict_json.py` sends the fractions.
-- PUT /config may answer 412 to a valid body: If-Match is then a version other than the present one.
+- PUT /config and PUT /mode may answer 412 to a valid body: If-Match is then a version other than the present one.
 - A cursor is opaque; its two formats are taught to the generator, for any other text is refused.
 """
 
@@ -49,7 +49,7 @@ CONFIG = {
     "generation": {"max-examples": 30, "deterministic": True, "allow-x00": False},
     "operations": [
         {
-            "include-name": "PUT /api/admin/trading/config",
+            "include-name": ["PUT /api/admin/trading/config", "PUT /api/admin/trading/mode"],
             "checks": {"positive_data_acceptance": {"expected-statuses": ["200", "401", "403", "409", "412"]}},
         }
     ],

@@ -31,17 +31,26 @@ async function problemOf(response) {
   return new Problem({ ...said, status: response.status });
 }
 
+const tokenIn = (page) => page.querySelector('meta[name="csrf-token"]');
+
 export function createApi({
   fetch = (...args) => window.fetch(...args),
-  csrfToken = () => document.querySelector('meta[name="csrf-token"]').content,
+  csrfToken = () => tokenIn(document).content,
 } = {}) {
   const entries = new Map();
 
-  async function send(method, path, { body, etag, controller = new AbortController() } = {}) {
+  async function renewToken() {
+    const page = await fetch('/trading', { cache: 'no-store', credentials: 'same-origin' });
+    const found = tokenIn(new DOMParser().parseFromString(await page.text(), 'text/html'));
+    if (found) tokenIn(document).content = found.content;
+  }
+
+  async function send(method, path, { body, etag, version, controller = new AbortController() } = {}) {
     const headers = { Accept: 'application/json' };
     if (method !== 'GET') headers['X-CSRFToken'] = csrfToken();
     if (body !== undefined) headers['Content-Type'] = 'application/json';
     if (etag) headers['If-None-Match'] = etag;
+    if (version !== undefined) headers['If-Match'] = `"${version}"`;
     const timer = setTimeout(() => controller.abort(), PATIENCE);
     try {
       const response = await fetch(BASE + path, {
@@ -110,11 +119,11 @@ export function createApi({
    * next time that somebody does. `patch` shows the server's yes without waiting for that read, unless something newer was read
    * while the act was under way.
    */
-  async function mutate(method, path, body, stale, patch) {
+  async function mutate(method, path, body, stale, patch, version) {
     const state = entry('state');
     const changes = state.changes;
     try {
-      const { data } = await send(method, path, { body });
+      const { data } = await send(method, path, { body, version });
       if (state.data && state.changes === changes) {
         state.data = patch(state.data, data);
         state.etag = null;
@@ -143,11 +152,19 @@ export function createApi({
     updateSignalLayers: (changes) => mutate('PUT', '/signal-layers', changes, ['signal-layers', 'trading-config'],
       (state, signal_layers) => ({ ...state, signal_layers })),
 
-    setMode: (change) => mutate('PUT', '/mode', change, ['mode', 'trading-config'],
-      (state, { trading_mode }) => ({ ...state, trading_mode })),
+    /** `version` is that of the configuration that was looked at: whatever changed since, the server says no. */
+    setMode: (change, version) => mutate('PUT', '/mode', change, ['mode', 'trading-config'],
+      (state, { trading_mode }) => ({ ...state, trading_mode }), version),
 
-    halt() {
-      return this.setMode({ trading_mode: 'disabled' });
+    /** A halt must not fail because somebody signed in again on another page: it asks for a new token, once. */
+    async halt() {
+      try {
+        return await this.setMode({ trading_mode: 'disabled' });
+      } catch (problem) {
+        if (problem.code !== 'csrf_failed') throw problem;
+        await renewToken();
+        return this.setMode({ trading_mode: 'disabled' });
+      }
     },
 
     createLockout: (lock) => mutate('POST', '/lockouts', lock, ['lockouts'],

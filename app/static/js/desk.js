@@ -65,6 +65,7 @@ export function createDesk({ initial, api, clock }) {
 
     /** The server's no to a read or an act. Whoever asked shows the reason; here only whether we are still signed in. */
     refused(problem) {
+      if (problem.code === 'csrf_failed') this.backAgain();   // somebody signed in again: this page is of another session
       if (problem.status !== 401) return;
       this.signedOut = true;
       this.lost = false;
@@ -103,6 +104,10 @@ export function createDesk({ initial, api, clock }) {
       if (!document.hidden && this.now - lastGoodAt > TOO_OLD) this.lost = true;
       clearTimeout(nextTick);
       nextTick = setTimeout(() => this.tick(), SECOND - (this.now % SECOND));
+    },
+
+    hush() {
+      this.notice = '';
     },
 
     announce(sentences) {

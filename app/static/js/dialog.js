@@ -30,6 +30,15 @@ export function createDialog() {
       this.$root.close('');
     },
 
+    /** Halting is one click, always: its button shows through the veil, and so it works there. */
+    throughTheVeil({ clientX, clientY }) {
+      const halt = document.querySelector('button.halt[type="submit"]');
+      const { left, right, top, bottom } = halt ? halt.getBoundingClientRect() : {};
+      if (!(clientX >= left && clientX <= right && clientY >= top && clientY <= bottom)) return;
+      this.cancel();
+      halt.click();
+    },
+
     confirm() {
       this.errors = {};
       if (this.needReason && !this.$refs.reason.value.trim()) this.errors.reason = 'Say why.';

@@ -133,7 +133,7 @@ export const lockoutList = ({ api, ask }) => () => ({
     const text = others.length
       ? `${every ? 'Every symbol' : lock.ticker} stays locked out by another lockout, ${this.until(others.at(-1))}.`
       : `Orders in ${every ? 'all symbols not locked out themselves' : lock.ticker} can pass the gate again at once.`;
-    return { title: `Remove the lockout of ${name}?`, text: `${text} It was made by ${lock.created_by}: “${lock.reason}”.`, act: 'Remove lockout' };
+    return { title: `Remove the lockout of ${name}?`, text: `${text} It was made by ${lock.created_by}: “${lock.reason}”.`, act: 'Remove lockout', grave: true };
   },
 
   async act(lock, work) {
@@ -146,6 +146,7 @@ export const lockoutList = ({ api, ask }) => () => ({
       this.problem = problem.status === 404
         ? `The lockout of ${lock.ticker} has ended or was removed already.` : `${lock.ticker}: not changed. ${problem.message}`;
       this.$store.desk.refused(problem);
+      if (problem.status === 404) document.getElementById('lockouts-title').focus();
     } finally {
       delete this.busy[lock.id];
     }

@@ -3,6 +3,13 @@
 import { MODES } from './changes.js';
 
 const LIVE_WORD = 'LIVE';
+const PRESS_AGAIN = 2000;   // milliseconds
+
+// The server's no to a question that was overtaken by events.
+const VOID = {
+  mode_changed: (from) => `the trading mode is no longer ${MODES[from]}.`,
+  stale: () => 'the desk was changed while you were deciding.',
+};
 
 function question(from, to, waiting) {
   const canceled = waiting ? ` ${waiting === 1 ? 'The order that waits' : `All ${waiting} orders that wait`} for approval will be canceled.` : '';
@@ -22,6 +29,11 @@ export const modeBar = ({ api, ask }) => () => ({
   waiting: false,
   saving: false,
   problem: '',
+  unanswered: false,   // a halt that nobody confirmed: the next good read tells what became of it
+
+  init() {
+    this.$watch('$store.desk.lastGood', () => this.settle());
+  },
 
   get mode() {
     return this.$store.desk.state.trading_mode;
@@ -30,26 +42,40 @@ export const modeBar = ({ api, ask }) => () => ({
     return MODES[this.mode];
   },
   get words() {
+    if (this.mode !== 'disabled' && this.$store.desk.state.config_error) return this.$root.dataset.wordsBroken;
     return this.$root.dataset[`words${this.mode[0].toUpperCase()}${this.mode.slice(1)}`];
   },
 
   dismiss() {
     this.problem = '';
+    this.unanswered = false;
   },
 
+  settle() {
+    if (!this.unanswered || this.halting) return;
+    this.unanswered = this.mode !== 'disabled';
+    this.problem = this.unanswered ? `NOT HALTED as of ${this.$store.desk.lastGood} UTC. Press Halt trading again.` : '';
+  },
+
+  /** Halting twice does no harm, so a slow answer does not keep anybody from pressing again. */
   async halt() {
-    if (this.halting) return;
+    const now = Date.now();
+    if (this.halting && now - this.haltSent < PRESS_AGAIN) return;
     this.halting = true;
+    this.haltSent = now;
     this.problem = '';
+    this.unanswered = false;
     const already = this.mode === 'disabled';
     try {
       await api.halt();
       if (already) this.$store.desk.announce(['Trading is halted already.']);
     } catch (problem) {
+      if (this.haltSent !== now) return;   // pressed again since: that answer counts
+      this.unanswered = problem.code === 'no_answer';
       this.problem = `HALT NOT CONFIRMED. ${problem.message}`;
       this.$store.desk.refused(problem);
     } finally {
-      this.halting = false;
+      if (this.haltSent === now) this.halting = false;
     }
   },
 
@@ -58,17 +84,17 @@ export const modeBar = ({ api, ask }) => () => ({
     if (this.waiting) return;
     this.waiting = true;
     this.problem = '';
-    const from = this.mode;   // the mode that this question leaves; the page may learn of another one meanwhile
+    // What this question leaves; the page may learn of something else meanwhile, and then the answer is void.
+    const from = this.mode;
+    const version = this.$store.desk.state.config_version;
     const asked = question(from, to, this.$store.desk.state.approvals.length);
     try {
       for (let answer = await ask({ ...asked, needReason: true }); answer;) {
-        const problem = await this.put({ trading_mode: to, from, reason: answer.reason });
+        const problem = await this.put({ trading_mode: to, from, reason: answer.reason }, version);
         if (!problem) return this.$refs.badge.focus();
-        if (problem.code === 'mode_changed' || problem.status === 401 || problem.status === 403) {
-          this.problem = problem.code === 'mode_changed'
-            ? `Nothing was changed: the trading mode is no longer ${MODES[from]}. ${problem.message}` : `Not changed: ${problem.message}`;
-          return undefined;
-        }
+        if (VOID[problem.code]) this.problem = `Nothing was changed: ${VOID[problem.code](from)} Look at the desk and ask again.`;
+        else if (problem.status === 401 || problem.status === 403) this.problem = `Not changed: ${problem.message}`;
+        if (this.problem) return undefined;
         const errors = problem.errors.reason ? { reason: `Reason ${problem.errors.reason.join(', ')}.` } : {};
         answer = await ask({ ...asked, needReason: true, reason: answer.reason, errors, problem: errors.reason ? '' : problem.message });
       }
@@ -78,10 +104,10 @@ export const modeBar = ({ api, ask }) => () => ({
     return undefined;
   },
 
-  async put(change) {
+  async put(change, version) {
     this.saving = true;
     try {
-      await api.setMode(change);
+      await api.setMode(change, version);
       return null;
     } catch (problem) {
       this.$store.desk.refused(problem);
