@@ -104,6 +104,14 @@ def test_every_route_keeps_to_the_document(server: Server) -> None:
     def map_body(context: Any, body: Any) -> Any:
         return whole_fractions_as_integers(body)
 
+    @schema.hook
+    def map_headers(context: Any, headers: Any) -> Any:
+        # Hardly any made-up version is the present one, and the mode would never change. Held to what it says
+        # otherwise: PUT /config meets every If-Match there is, and tests/web/test_mode.py has this one's.
+        if context.operation.path.endswith("/mode") and headers and headers.get("If-Match", "*") != "*":
+            return {name: value for name, value in headers.items() if name != "If-Match"}
+        return headers
+
     errors: list[str] = []
     checks: Counter[str] = Counter()
     succeeded: set[str] = set()
