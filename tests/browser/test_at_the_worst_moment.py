@@ -19,6 +19,15 @@ def halt(page: Page) -> None:
     page.get_by_role("button", name="Halt trading").click()
 
 
+def sign_in_anew_beside(page: Page, sign_in: SignIn) -> None:
+    """In another tab of the same browser: the page itself does not hear of it."""
+    awake(page)
+    other = page.context.new_page()
+    other.goto("/trading")
+    other.get_by_role("button", name="Sign out").click()
+    sign_in(other)
+
+
 def test_a_question_that_lay_open_does_not_undo_a_newer_halt(
     desk_page: Page, server: Server, stored: Stored, complaints: Complaints
 ) -> None:
@@ -62,11 +71,7 @@ def test_halt_works_on_a_page_of_an_older_session(
     desk_page: Page, sign_in: SignIn, stored: Stored, complaints: Complaints
 ) -> None:
     complaints.expect("403")
-    awake(desk_page)
-    other = desk_page.context.new_page()
-    other.goto("/trading")
-    other.get_by_role("button", name="Sign out").click()
-    sign_in(other)
+    sign_in_anew_beside(desk_page, sign_in)
     halt(desk_page)
     expect_mode(desk_page, "HALTED")
     assert stored("mode") == "disabled"
@@ -76,11 +81,7 @@ def test_any_other_act_on_a_page_of_an_older_session_begins_anew(
     desk_page: Page, sign_in: SignIn, stored: Stored, complaints: Complaints
 ) -> None:
     complaints.expect("403")
-    awake(desk_page)
-    other = desk_page.context.new_page()
-    other.goto("/trading")
-    other.get_by_role("button", name="Sign out").click()
-    sign_in(other)
+    sign_in_anew_beside(desk_page, sign_in)
     form = card(desk_page, LOCKOUTS).locator("form").first
     form.get_by_label("Ticker").fill("AAPL")
     form.get_by_label("Reason").fill("halt pending")
