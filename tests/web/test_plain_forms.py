@@ -307,6 +307,12 @@ class TestLockouts:
         assert "<b>nope" not in answer.text
         assert self.rows(desk) == []
 
+    def test_what_was_typed_for_a_duration_stays_to_be_mended(
+        self, browser: Callable[..., Browser], desk: Desk
+    ) -> None:
+        answer = browser("operator").post("/trading/lockouts", **LOCKOUT | {"duration_minutes": "an <hour>"})
+        assert 'value="an &lt;hour&gt;"' in answer.text
+
     @pytest.mark.parametrize(
         ("field", "value", "message"),
         [
