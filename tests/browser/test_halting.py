@@ -96,6 +96,10 @@ def test_a_halt_without_an_answer_is_not_called_a_halt(desk_page: Page, complain
         route.abort()
 
     desk_page.route(f"{API}/mode", lose)
+    desk_page.route(f"{API}/state", lose)
     desk_page.get_by_role("button", name="Halt trading").click()
     expect(desk_page.get_by_role("alert").filter(has_text="may or may not have been made")).to_be_visible()
+    expect_mode(desk_page, "PAPER")
+    desk_page.unroute(f"{API}/state")  # until a read tells what became of it
+    expect(desk_page.get_by_role("alert").filter(has_text="NOT HALTED as of")).to_be_visible()
     expect_mode(desk_page, "PAPER")
