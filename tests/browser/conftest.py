@@ -25,7 +25,7 @@ FLAGS = (
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 NAMES = {"viewer": "vera", "operator": "olga", "admin": "ada"}
-PATIENCE = 8_000  # milliseconds; a page that polls hears of a change within 5 seconds
+PATIENCE = 20_000  # milliseconds; a page that polls hears of a change within 5 seconds, on a busy machine later
 
 expect.set_options(timeout=PATIENCE)
 
