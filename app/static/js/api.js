@@ -125,7 +125,8 @@ export function createApi({
     try {
       const { data } = await send(method, path, { body, version });
       if (state.data && state.changes === changes) {
-        state.data = patch(state.data, data);
+        // The act may have made a new version, which only the next read tells: none is better than the old one.
+        state.data = { ...patch(state.data, data), config_version: undefined };
         state.etag = null;
         tell(state, { data: state.data, patched: true });
       }
