@@ -26,6 +26,14 @@ limit_request_line = 8190
 limit_request_field_size = 8190
 
 
+def post_worker_init(worker) -> None:
+    """Every worker stands ready to keep the desk; one of all that run, on whatever machine, does."""
+    from app import database_url, keeper
+
+    app = worker.app.wsgi()
+    keeper.start(app, database_url(settings))
+
+
 def post_fork(server, worker) -> None:
     """Ctrl-C ends a worker as SIGTERM does: after the requests that it has begun, and without a traceback."""
     worker.handle_quit = worker.handle_exit

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 from flask import Flask
 from sqlalchemy import event
@@ -10,9 +12,10 @@ from sqlalchemy.engine import URL, make_url
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import schema, strict_json, web
-from app.desk.transaction import SESSION_SETTINGS
+from app.desk.transaction import CREDENTIALS, DECISIONS, SESSION_SETTINGS, SHORT_SETTINGS
 from app.embedded import EmbeddedPostgres
 from app.extensions import csrf, db, migrate
+from app.live import Hub
 from app.settings import Settings
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -30,10 +33,13 @@ def create_app(settings: Settings | None = None) -> Flask:
             "json_serializer": strict_json.dumps,
             "json_deserializer": strict_json.loads_stored,
             "pool_pre_ping": True,
-            "pool_size": 8,
-            "max_overflow": 4,
-            "pool_timeout": 5,
-            "connect_args": {"connect_timeout": 5, "application_name": "countersign"},
+            **_pool("countersign", size=6, overflow=2),
+        },
+        # Orders are decided on connections of their own, and credentials are looked up on others: neither waits
+        # for the other, nor a halt for either. Twenty for a worker, and two more of app/keeper.py and app/live.py.
+        SQLALCHEMY_BINDS={
+            DECISIONS: _bind(settings, "countersign decisions", size=8),
+            CREDENTIALS: _bind(settings, "countersign credentials", size=4),
         },
         SESSION_COOKIE_NAME="countersign_session",
         SESSION_COOKIE_HTTPONLY=True,
@@ -53,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     migrate.init_app(app, db, directory=str(schema.migrations()))
     csrf.init_app(app)
     _prepare_connections(app)
+    app.extensions["live"] = Hub(database_url(settings))
 
     app.add_template_filter(strict_json.dumps, "exact_json")
     web.register(app)
@@ -70,11 +77,27 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
     return EmbeddedPostgres(settings.instance / "postgres")
 
 
-def _prepare_connections(app: Flask) -> None:
-    with app.app_context():
-        engine = db.engine
+def _pool(name: str, *, size: int, overflow: int = 0) -> dict[str, Any]:
+    return {
+        "pool_size": size,
+        "max_overflow": overflow,
+        "pool_timeout": 5,
+        "connect_args": {"connect_timeout": 5, "application_name": name},
+    }
 
-    @event.listens_for(engine, "connect")
-    def _prepare(connection, record) -> None:
-        connection.execute(SESSION_SETTINGS)
-        connection.commit()
+
+def _bind(settings: Settings, name: str, *, size: int) -> dict[str, Any]:
+    """Connections of the driver itself, on which a statement is its own transaction unless it says BEGIN."""
+    return {"url": database_url(settings), "isolation_level": "AUTOCOMMIT", **_pool(name, size=size)}
+
+
+def _prepare_connections(app: Flask) -> None:
+    short = f"{SESSION_SETTINGS}; {SHORT_SETTINGS}"
+    with app.app_context():
+        for pool, settings in ((None, SESSION_SETTINGS), (DECISIONS, short), (CREDENTIALS, short)):
+            event.listen(db.engines[pool], "connect", partial(_prepare, settings))
+
+
+def _prepare(settings: str, connection: Any, record: object) -> None:
+    connection.execute(settings)
+    connection.commit()

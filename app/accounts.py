@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from app.desk import audit
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Invalid, NotFound
-from app.desk.transaction import reading, recording
+from app.desk.transaction import look_up, reading, recording
 from app.domain.roles import PEOPLE_ROLES, Role
 from app.models import Account, Token
 
@@ -31,6 +31,13 @@ HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # Of a password that nobody knows. Checked against when there is no such account, so that the time taken does
 # not tell whether there is one; written out, for making one takes as long whenever a command starts.
 NOBODYS_HASH = "$argon2id$v=19$m=19456,t=2,p=1$i6K8nOT+c//VWJe6Azj4kw$+Q5B0o4BjU3JcpECRrvheyi0/nzHRPndDutC/0ZwVUA"
+
+
+HOLDER = """
+    SELECT secret_hash, allow_live, accounts.id, name, role
+    FROM tokens JOIN accounts ON accounts.id = account_id
+    WHERE tokens.id = %(token_id)s AND revoked_at IS NULL
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +147,11 @@ def holder_of(token: str) -> TokenHolder | None:
     token_id, _, secret = token.partition(".")
     if not secret or not token.isascii() or "\0" in token or len(token) > 200:
         return None
-    with reading() as session:
-        row = session.execute(
-            select(Token.secret_hash, Token.allow_live, Account.id, Account.name, Account.role)
-            .join(Account, Account.id == Token.account_id)
-            .where(Token.id == token_id, Token.revoked_at.is_(None))
-        ).one_or_none()
-    if row is None or not hmac.compare_digest(row.secret_hash, _hash(secret)):
+    row = look_up(HOLDER, {"token_id": token_id})
+    if row is None or not hmac.compare_digest(row[0], _hash(secret)):
         return None
-    return TokenHolder(row.id, row.name, Role(row.role), row.allow_live)
+    _, allow_live, account_id, name, role = row
+    return TokenHolder(account_id, name, Role(role), allow_live)
 
 
 def password_matches(name: str, password: str) -> Row[int, str, str, str | None] | None:

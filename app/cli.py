@@ -26,7 +26,8 @@ from app.domain.risk import TradingMode
 from app.domain.roles import PEOPLE_ROLES, Role
 from app.embedded import EmbeddedError
 from app.extensions import db as tables
-from app.forms import LockoutForm, ModeForm, StrictForm
+from app.fields import StrictForm
+from app.forms import LockoutForm, ModeForm
 from app.settings import PROJECT, Settings, SettingsError
 
 FormType = TypeVar("FormType", bound=StrictForm)

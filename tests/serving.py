@@ -47,8 +47,10 @@ def application(url: URL, instance: Path) -> Iterator[Flask]:
     try:
         yield app
     finally:
+        app.extensions["live"].stop()
         with app.app_context():
-            db.engine.dispose()
+            for engine in db.engines.values():
+                engine.dispose()
 
 
 class Desk:

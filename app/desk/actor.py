@@ -18,6 +18,11 @@ class Actor:
     account_id: int | None = None
     allow_live: bool = True
 
+    @property
+    def is_engine(self) -> bool:
+        """Whether this actor sees its own orders only."""
+        return self.role is Role.ENGINE
+
     def may(self, act: Act) -> bool:
         return may(self.role, act) and (act is not Act.GO_LIVE or self.allow_live)
 

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from app.desk import audit
+from app.desk import audit, orders
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Invalid, Stale
 from app.desk.transaction import changing_rules, reading
@@ -186,6 +186,7 @@ def change_mode(
 ) -> ModeChange:
     """Change the trading mode. To `disabled` nothing else is needed: stopping is cheap.
 
+    A change cancels every order that still waits, in the same transaction.
     Every other change names the mode that it leaves, so that a stale page cannot undo a halt (Conflict
     `mode_changed`), and a reason (Invalid without). Going live needs an admin, and a token made for it.
     With `expected_versions` it is also Stale when anything in the configuration has changed since.
@@ -215,4 +216,5 @@ def change_mode(
                 after={"trading_mode": to.value},
                 note=reason,
             )
+            orders.cancel_waiting(session, actor, f"the trading mode was changed from {present} to {to}")
         return ModeChange(previous=present, current=to)

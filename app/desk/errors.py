@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from app.domain.gate import Reason
 
 
 class DeskError(Exception):
-    """`code` is for programs, the message for people."""
+    """`code` is for programs, the message for people; `more` is what a program may want to know besides."""
 
     code = "refused"
+    more: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, detail: str, code: str | None = None) -> None:
         super().__init__(detail)
@@ -32,6 +37,25 @@ class Conflict(DeskError):
     """The desk is in a state in which this cannot be done."""
 
     code = "conflict"
+
+
+class Decided(Conflict):
+    """Somebody, or the deadline, was quicker: `more` has the order as it is, with who and when."""
+
+    code = "already_decided"
+
+    def __init__(self, order: Mapping[str, Any]) -> None:
+        who = "its deadline" if order["status"] == "expired" else order["decided_by"]
+        super().__init__(f"the order is {order['status']} already, by {who} at {order['decided_at']}")
+        self.more = {"decided_by": order["decided_by"], "decided_at": order["decided_at"], "order": order}
+
+
+class Blocked(Conflict):
+    """The gate does not let an order pass that waits; it goes on waiting. `more` has all the reasons."""
+
+    def __init__(self, reasons: Sequence[Reason]) -> None:
+        super().__init__("; ".join(reason.detail for reason in reasons), reasons[0].code.value)
+        self.more = {"reasons": [{"code": reason.code.value, "detail": reason.detail} for reason in reasons]}
 
 
 class Stale(DeskError):

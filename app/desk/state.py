@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 
-from app.desk import audit, config, lockouts
+from app.desk import approvals, audit, config, lockouts, orders
 from app.desk.times import rfc3339
 from app.desk.transaction import reading
+from app.domain.gate import Reason
 from app.domain.risk import (
     ConfigInvalid,
     OperatorApproval,
@@ -20,13 +22,16 @@ from app.domain.risk import (
 from app.models import SymbolLockout
 
 MOST_LOCKOUTS = 500
+MOST_APPROVALS = 500
+MOST_RECENT_ORDERS = 50
 
 
 def snapshot() -> dict[str, Any]:
     """Everything on the Trading page, read at one instant.
 
     Settings that cannot be read are None, never a default that is not in force; `config_error` says why.
-    `lockouts` holds the first 500, `lockouts_total` counts them all.
+    `lockouts` holds the first 500, `lockouts_total` counts them all; `approvals` holds the 500 orders that expire
+    next, and `approvals_by_ticker` and `approvals_total` count all that wait.
     """
     with reading() as session:
         row = config.active_row(session)
@@ -36,6 +41,8 @@ def snapshot() -> dict[str, Any]:
             total = (
                 session.scalar(select(func.count()).select_from(SymbolLockout).where(lockouts.is_active())) or 0
             )
+        by_ticker = approvals.tally(session)
+        waiting = approvals.waiting(session, limit=MOST_APPROVALS)
         now = session.scalars(select(func.clock_timestamp())).one()
         return {
             "trading_mode": row.trading_mode,
@@ -45,13 +52,22 @@ def snapshot() -> dict[str, Any]:
             "signal_layers": _section(row.config, SignalLayers, "signal_layers"),
             "lockouts": [lockouts.as_json(lockout) for lockout in active],
             "lockouts_total": total,
-            # No order can exist before orders meet the gate: these two are empty because that is the truth.
-            "approvals": [],
-            "recent_orders": [],
+            "approvals": [_waiting(*found) for found in waiting],
+            "approvals_by_ticker": by_ticker,
+            "approvals_total": sum(by_ticker.values()),
+            "recent_orders": orders.recent(session, limit=MOST_RECENT_ORDERS),
             "config_version": row.version,
             "state_version": audit.latest_id(session),
             "server_time": rfc3339(now),
         }
+
+
+def _waiting(row: Row[Any], blockers: Sequence[Reason]) -> dict[str, Any]:
+    """An order that waits with what a person wants to know: its value, and in words why it cannot be approved."""
+    return approvals.as_json(row, blockers) | {
+        "value": orders.amount(orders.gate_order(row).value),
+        "blocked_because": [reason.detail for reason in blockers],
+    }
 
 
 def _section(stored: dict[str, Any], kind: Any, name: str) -> dict[str, Any] | None:

@@ -28,6 +28,9 @@ class Act(StrEnum):
     GO_LIVE = "go_live"
     CHANGE_LIVE_APPROVAL = "change_live_approval"
     REPLACE_CONFIG = "replace_config"
+    READ_ORDERS = "read_orders"  # an engine reads only its own
+    DECIDE_ORDERS = "decide_orders"  # approve and reject
+    TRADE = "trade"  # submit orders and withdraw them
 
 
 _EVERY_PERSON = frozenset(PEOPLE_ROLES)
@@ -43,6 +46,9 @@ RIGHTS: Mapping[Act, frozenset[Role]] = {
     Act.GO_LIVE: _ADMINS,
     Act.CHANGE_LIVE_APPROVAL: _ADMINS,
     Act.REPLACE_CONFIG: _ADMINS,
+    Act.READ_ORDERS: _EVERY_PERSON | _ENGINES,
+    Act.DECIDE_ORDERS: _OPERATORS,
+    Act.TRADE: _ENGINES,
 }
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DDL, BigInteger, DateTime, Identity, Index, Text, event, func, text
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Identity,
+    Index,
+    LargeBinary,
+    Text,
+    event,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -32,6 +44,21 @@ class AuditEvent(Model):
     request_id: Mapped[str] = mapped_column(Text)
 
 
+class AuditSeal(Model):
+    """The seal of one event: a digest over it and over the seal before it. `position` counts from 1 without a gap.
+
+    Seals are never changed or removed either.
+    """
+
+    __tablename__ = "audit_seals"
+    __table_args__ = (CheckConstraint("length(digest) = 32", name="digest"),)
+
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    event_id: Mapped[int] = mapped_column(BigInteger, unique=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("clock_timestamp()"))
+
+
 # ENABLE ALWAYS: session_replication_role = replica would otherwise switch the trigger off.
 APPEND_ONLY = (
     """
@@ -47,5 +74,15 @@ APPEND_ONLY = (
     "ALTER TABLE audit_events ENABLE ALWAYS TRIGGER audit_events_are_final",
 )
 
+SEALS_APPEND_ONLY = (
+    """
+    CREATE TRIGGER audit_seals_are_final BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_seals
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_events_are_final()
+    """,
+    "ALTER TABLE audit_seals ENABLE ALWAYS TRIGGER audit_seals_are_final",
+)
+
 for statement in APPEND_ONLY:
     event.listen(AuditEvent.__table__, "after_create", DDL(statement))
+for statement in SEALS_APPEND_ONLY:
+    event.listen(AuditSeal.__table__, "after_create", DDL(statement))

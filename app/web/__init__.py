@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.web import api, errors, guard, headers, health, openapi, pages, sessions
+from app.web import api, errors, guard, headers, health, openapi, orders, pages, sessions
 
 
 def register(app: Flask) -> None:
@@ -13,6 +13,7 @@ def register(app: Flask) -> None:
     errors.register(app)
     guard.register(app)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(orders.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(sessions.blueprint)

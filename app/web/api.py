@@ -13,10 +13,8 @@ from flask import Blueprint, Response, request, url_for
 
 from app import strict_json
 from app.desk import audit, config, lockouts, state
-from app.desk.errors import Invalid, NotFound
 from app.desk.times import rfc3339
 from app.domain.risk import TradingMode
-from app.domain.symbols import normalize_ticker
 from app.forms import (
     ApprovalConfigForm,
     ExtendLockoutForm,
@@ -32,9 +30,11 @@ from app.web.body import (
     page_of,
     read_choice,
     read_form,
+    read_id,
     read_instant_cursor,
     read_limit,
     read_number_cursor,
+    read_ticker,
     read_word,
     write_cursor,
 )
@@ -127,20 +127,10 @@ def put_mode() -> Response:
 @blueprint.get("/lockouts")
 def get_lockouts() -> Response:
     limit = read_limit()
-    rows = lockouts.page(ticker=_ticker_filter(), after=read_instant_cursor(), limit=limit + 1)
+    rows = lockouts.page(ticker=read_ticker(), after=read_instant_cursor(), limit=limit + 1)
     items = [lockouts.as_json(row) for row in rows]
     last = items[limit - 1] if len(items) > limit else None
     return answer(page_of(items, limit, write_cursor(last["expires_at"], last["id"]) if last else None))
-
-
-def _ticker_filter() -> str | None:
-    text = request.args.get("ticker")
-    if text is None:
-        return None
-    ticker = normalize_ticker(text, allow_every=True)
-    if ticker is None:
-        raise Invalid({"ticker": ["is not a symbol"]})
-    return ticker
 
 
 @blueprint.post("/lockouts")
@@ -163,14 +153,7 @@ def delete_lockout(lockout_id: str) -> Response:
 
 
 def read_lockout_id(text: str) -> uuid.UUID:
-    """The id in its canonical form; anything else is the id of nothing."""
-    try:
-        lockout_id = uuid.UUID(text)
-    except ValueError:
-        raise NotFound(lockouts.NO_SUCH) from None
-    if str(lockout_id) != text.lower():
-        raise NotFound(lockouts.NO_SUCH)
-    return lockout_id
+    return read_id(text, lockouts.NO_SUCH)
 
 
 @blueprint.get("/audit")

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from flask import Response, request
 
 from app import strict_json
-from app.desk.errors import Invalid
+from app.desk.errors import Invalid, NotFound
 from app.desk.times import rfc3339
-from app.forms import StrictForm
+from app.domain.symbols import normalize_ticker
+from app.fields import StrictForm
 from app.web.errors import Refusal
 
 DEFAULT_LIMIT = 50
@@ -118,12 +119,34 @@ def read_number_cursor() -> int | None:
     return int(place[0])
 
 
-def read_word(name: str) -> str | None:
+def read_word(name: str, longest: int = MAX_WORD) -> str | None:
     """A word of the query string that is compared with what is stored."""
     text = request.args.get(name)
-    if text is not None and (len(text) > MAX_WORD or "\0" in text):
-        raise Invalid({name: [f"must have at most {MAX_WORD} characters, none of them U+0000"]})
+    if text is not None and (len(text) > longest or "\0" in text):
+        raise Invalid({name: [f"must have at most {longest} characters, none of them U+0000"]})
     return text
+
+
+def read_ticker() -> str | None:
+    """The `ticker` that a list is filtered by."""
+    text = request.args.get("ticker")
+    if text is None:
+        return None
+    ticker = normalize_ticker(text, allow_every=True)
+    if ticker is None:
+        raise Invalid({"ticker": ["is not a symbol"]})
+    return ticker
+
+
+def read_id(text: str, no_such: str) -> uuid.UUID:
+    """An id in its canonical form; anything else is the id of nothing."""
+    try:
+        wanted = uuid.UUID(text)
+    except ValueError:
+        raise NotFound(no_such) from None
+    if str(wanted) != text.lower():
+        raise NotFound(no_such)
+    return wanted
 
 
 def read_choice(name: str, words: Sequence[str]) -> str | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
+import psycopg
 from flask import Flask, Response, current_app, g, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
@@ -40,6 +41,9 @@ CODES: Mapping[int, str] = {
 PASSING = ("08", "53", "57", "55P03", "40", "25P03")
 
 
+BUSY = "the desk is busy: nothing was changed, try again"
+
+
 class Refusal(Exception):
     """An answer of the web itself: a status with its words."""
 
@@ -64,26 +68,28 @@ def problem(
     *,
     errors: Mapping[str, Sequence[str]] | None = None,
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Response:
     """A problem+json answer, or a page saying the same where a person is looking."""
-    title = HTTPStatus(status).phrase
-    if not wants_json():
-        page = render_template(
-            "error.html", status=status, title=title, detail=detail, request_id=g.get("request_id", "")
-        )
-        return Response(page, status, headers=dict(headers or {}), mimetype="text/html")
-    body: dict[str, object] = {
+    if wants_json():
+        body = problem_body(status, detail, code) | ({"errors": errors} if errors else {}) | dict(more or {})
+        text, kind = strict_json.dumps(body), "application/problem+json"
+    else:
+        title, request_id = HTTPStatus(status).phrase, g.get("request_id", "")
+        text = render_template("error.html", status=status, title=title, detail=detail, request_id=request_id)
+        kind = "text/html; charset=utf-8"
+    return Response(text, status, headers=dict(headers or {}), content_type=kind)
+
+
+def problem_body(status: int, detail: str, code: str | None = None) -> dict[str, object]:
+    """The members that every problem has."""
+    return {
         "type": "about:blank",
-        "title": title,
+        "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code or CODES.get(status, "refused"),
     }
-    if errors:
-        body["errors"] = errors
-    return Response(
-        strict_json.dumps(body), status, headers=dict(headers or {}), content_type="application/problem+json"
-    )
 
 
 def wants_json() -> bool:
@@ -92,10 +98,13 @@ def wants_json() -> bool:
 
 
 def desk_error(error: DeskError) -> Response:
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     errors = error.errors if isinstance(error, Invalid) else None
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyTries) else None
-    return problem(status, error.detail, error.code, errors=errors, headers=headers)
+    return problem(status_of(error), error.detail, error.code, errors=errors, headers=headers, more=error.more)
+
+
+def status_of(error: DeskError) -> HTTPStatus:
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def _refusal(error: Refusal) -> Response:
@@ -115,25 +124,31 @@ def csrf_error(error: CSRFError) -> Response:
     return problem(403, f"{error.description} Reload the page and try again.", "csrf_failed")
 
 
-def _database_error(error: DBAPIError) -> Response:
-    state = getattr(error.orig, "sqlstate", None) or ""
-    if not (isinstance(error, OperationalError) or state.startswith(PASSING)):
-        return _unexpected(error)
-    current_app.logger.error("the database does not answer: %s", error.orig)
-    busy = state in ("55P03", "57014")
-    return problem(
+def _database_error(error: DBAPIError | psycopg.Error) -> Response:
+    answer = database_problem(error)
+    return _unexpected(error) if answer is None else problem(*answer, headers={"Retry-After": "1"})
+
+
+def database_problem(error: DBAPIError | psycopg.Error) -> tuple[int, str, str] | None:
+    """Status, words and code where the database says "not now"; None where the mistake is ours."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(cause, "sqlstate", None) or ""
+    if not (isinstance(cause, psycopg.OperationalError) or state.startswith(PASSING)):
+        return None
+    current_app.logger.error("the database does not answer: %s", cause)
+    if state in ("55P03", "57014"):
+        return 503, BUSY, "busy"
+    # Where the connection broke at the commit, it is not known whether there was one.
+    return (
         503,
-        "the desk is busy: nothing was changed, try again"
-        if busy
-        else "the database cannot be reached: nothing was changed and nothing is released",
-        "busy" if busy else "database_unavailable",
-        headers={"Retry-After": "1"},
+        "the database cannot be reached: nothing is released; look again before you repeat this",
+        ("database_unavailable"),
     )
 
 
 def _no_connection(error: PoolTimeout) -> Response:
     current_app.logger.error("no database connection is free: %s", error)
-    return problem(503, "the desk is busy: nothing was changed, try again", "busy", headers={"Retry-After": "1"})
+    return problem(503, BUSY, "busy", headers={"Retry-After": "1"})
 
 
 def _unexpected(error: Exception) -> Response:
@@ -147,5 +162,6 @@ def register(app: Flask) -> None:
     app.register_error_handler(CSRFError, csrf_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(psycopg.Error, _database_error)
     app.register_error_handler(PoolTimeout, _no_connection)
     app.register_error_handler(Exception, _unexpected)

@@ -31,6 +31,14 @@ def actor() -> Actor:
     return found
 
 
+def actor_still() -> Actor:
+    """`actor()`, looked up anew: for a request that waited while its credential may have been revoked."""
+    found = _who()
+    if found is None or found.account_id != actor().account_id:
+        raise Refusal(HTTPStatus.UNAUTHORIZED, "this session has ended", headers=CHALLENGE)
+    return found
+
+
 def _check() -> Response | None:
     if request.url_rule is None:
         return None  # 404 or 405, said in a moment

@@ -16,6 +16,7 @@ from app import forms
 from app.desk import audit
 from app.domain.risk import MAX_RATE_ORDERS, MAX_RATE_SECONDS, TradingMode
 from app.domain.symbols import MAX_TICKER_LENGTH
+from app.fields import Between, OneOf, StrictForm, Text, Ticker, json_type
 from app.web.body import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORD, answer
 from app.web.permissions import API
 
@@ -73,7 +74,7 @@ def document() -> Json:
     }
 
 
-def body_schema(kind: type[forms.StrictForm]) -> Json:
+def body_schema(kind: type[StrictForm]) -> Json:
     """The JSON Schema of the bodies that a form accepts."""
     form = kind()
     properties = {field.name: _field_schema(field, field.name in kind.nullable) for field in form}
@@ -87,22 +88,22 @@ def body_schema(kind: type[forms.StrictForm]) -> Json:
 
 
 def _field_schema(field: Field, nullable: bool) -> Json:
-    kind = forms.json_type(field)[0]
+    kind = json_type(field)[0][0]
     schema: Json = {"type": {str: "string", int: "integer", bool: "boolean", dict: "object"}[kind]}
     if field.name == "config":
         schema = {"$ref": "#/components/schemas/RiskConfig"}
     for validator in field.validators:
         match validator:
-            case forms.Ticker():
+            case Ticker():
                 schema |= TICKER
-            case forms.Text():
+            case Text():
                 ink = rf"[^\u0000{WHITE}]"
                 inside = rf"[^\u0000]{{0,{validator.max - 2}}}"
                 schema["pattern"] = _trimmed(f"{ink}({inside}{ink})?")
                 schema["description"] = f"1 to {validator.max} characters after white space around it is trimmed."
-            case forms.Between():
+            case Between():
                 schema |= {"minimum": validator.min, "maximum": validator.max}
-            case forms.OneOf():
+            case OneOf():
                 schema["enum"] = [*validator.words, *([None] if nullable else [])]
     if nullable:
         schema["type"] = [schema["type"], "null"]

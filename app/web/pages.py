@@ -21,13 +21,13 @@ from app.desk.actor import Actor
 from app.desk.errors import DeskError, Forbidden
 from app.domain.risk import TradingMode
 from app.domain.roles import Act
+from app.fields import StrictForm
 from app.forms import (
     ApprovalConfigForm,
     ExtendLockoutForm,
     LockoutForm,
     ModeForm,
     SignalLayersForm,
-    StrictForm,
 )
 from app.web.api import read_lockout_id
 from app.web.body import read_choice, read_number_cursor, read_word, write_cursor

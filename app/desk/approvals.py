@@ -1,0 +1,108 @@
+"""Orders that wait for a person: listed, approved and rejected."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from app.desk import orders, rules
+from app.desk.actor import Actor
+from app.desk.errors import Blocked, Decided, Forbidden
+from app.desk.orders import IN_TIME, TABLE, WAITS, Shown
+from app.desk.transaction import reading, recording
+from app.domain import gate
+from app.domain.lifecycle import Mover, OrderStatus, owns
+from app.domain.symbols import EVERY_SYMBOL
+from app.models import Account
+
+OWN_ENGINE = "nobody approves an order of an engine that they own"
+Place = tuple[datetime, uuid.UUID]
+
+
+def waiting(
+    session: Session, *, after: Place | None = None, limit: int = 50
+) -> list[tuple[Row[Any], tuple[gate.Reason, ...]]]:
+    """Up to `limit` orders that wait, soonest expiry first, each with what blocks its approval now."""
+    now, desk = rules.in_force(session)
+    query = select(TABLE).where(WAITS, IN_TIME)
+    if after is not None:
+        query = query.where(tuple_(TABLE.c.expires_at, TABLE.c.id) > after)
+    rows = session.execute(query.order_by(TABLE.c.expires_at, TABLE.c.id).limit(limit)).all()
+    by_ticker: dict[str, list[gate.Lockout]] = {}
+    for lockout in desk.lockouts:
+        by_ticker.setdefault(lockout.ticker, []).append(lockout)
+    of_all = by_ticker.get(EVERY_SYMBOL, [])
+    return [
+        (
+            row,
+            gate.blockers(
+                orders.gate_order(row), replace(desk, lockouts=by_ticker.get(row.ticker, []) + of_all), now
+            ),
+        )
+        for row in rows
+    ]
+
+
+def as_json(row: Row[Any], blockers: Sequence[gate.Reason]) -> Shown:
+    """The order that waits, with `approvable` and the codes of its `blockers`."""
+    return orders.as_json(row, row.created_at) | {
+        "approvable": not blockers,
+        "blockers": [reason.code.value for reason in blockers],
+    }
+
+
+def page(*, after: Place | None = None, limit: int = 50) -> list[Shown]:
+    """`waiting` in a transaction of its own."""
+    with reading() as session:
+        return [as_json(*found) for found in waiting(session, after=after, limit=limit)]
+
+
+def tally(session: Session) -> dict[str, int]:
+    """How many orders wait, by ticker."""
+    query = select(TABLE.c.ticker, func.count().label("waiting")).where(WAITS, IN_TIME).group_by(TABLE.c.ticker)
+    return {row.ticker: row.waiting for row in session.execute(query.order_by(TABLE.c.ticker))}
+
+
+@orders.patiently
+def approve(actor: Actor, order_id: uuid.UUID, note: str | None) -> Shown:
+    """Release an order that waits, if the gate still lets it pass on today's desk.
+
+    Raises Blocked when it does not (the order goes on waiting), Decided when somebody or the deadline was quicker,
+    Forbidden for the owner of the engine.
+    """
+    with recording() as session:
+        row = orders.locked(session, actor, order_id)
+        _refuse_owner(session, actor, row.account_id)
+        now, desk = rules.in_force(session, row.ticker)
+        waits = orders.as_json(row, now)["status"] == OrderStatus.PENDING_APPROVAL
+        if waits and (blockers := gate.blockers(orders.gate_order(row), desk, now)):
+            raise Blocked(blockers)
+        shown, won = orders.settle(session, Mover.PERSON, OrderStatus.RELEASED, actor, note, order_id)
+    if not won:
+        raise Decided(shown)
+    return shown
+
+
+@orders.patiently
+def reject(actor: Actor, order_id: uuid.UUID, reason: str) -> Shown:
+    """Turn an order that waits down. Raises Decided when somebody or the deadline was quicker."""
+    with recording() as session:
+        orders.locked(session, actor, order_id)
+        shown, won = orders.settle(session, Mover.PERSON, OrderStatus.REJECTED, actor, reason, order_id)
+    if not won:
+        raise Decided(shown)
+    return shown
+
+
+def _refuse_owner(session: Session, actor: Actor, engine_id: int) -> None:
+    """The owner of an engine does not approve its orders, nor does a script that the owner owns."""
+    query = select(Account.id, Account.owner_id).where(Account.id.in_([engine_id, actor.account_id]))
+    owner_of = {row.id: row.owner_id for row in session.execute(query)}
+    if owns(actor.account_id, owner_of.get(actor.account_id or 0), owner_of.get(engine_id)):
+        raise Forbidden(OWN_ENGINE, "own_engine")

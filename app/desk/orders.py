@@ -1,0 +1,445 @@
+"""Orders meet the gate: submitted once, decided durably, and moved on by exactly one of all who try."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Row, Select, TextClause, func, select, text, union_all
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app import strict_json
+from app.desk import rules
+from app.desk.actor import Actor
+from app.desk.errors import Conflict, Decided, NotFound
+from app.desk.times import rfc3339
+from app.desk.transaction import Decisions, deciding, reading, recording
+from app.domain import gate
+from app.domain.gate import Outcome
+from app.domain.lifecycle import Mover, OrderStatus, is_legal, status_at
+from app.models import Order
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Shown = dict[str, Any]  # an order as the routes show it
+
+NO_SUCH = "there is no such order"
+GATE = "system:gate"
+DEADLINE = "system:deadline"
+CHANNEL = "countersign_orders"  # hears the id of every order that stops waiting
+MANY = "*"  # what it hears where that were very many
+ROW_PATIENCE = 5  # times one second
+
+TABLE = Order.__table__
+WAITS = text("orders.status = 'pending_approval'")  # literal: a bound status misses the partial index
+LATE = text("orders.expires_at <= clock_timestamp()")
+IN_TIME = text("orders.expires_at > clock_timestamp()")
+
+
+# Submitting
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """An order as an engine sent it; amounts and prices are exact and positive, absent ones None."""
+
+    client_order_id: str
+    ticker: str
+    side: str
+    type: str
+    time_in_force: str = "day"
+    qty: Decimal | None = None
+    notional: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    reference_price: Decimal | None = None
+    signal_layer: str | None = None
+    strategy: str | None = None
+    rationale: str | None = None
+
+
+SENT = tuple(item.name for item in fields(NewOrder))
+
+READ = rules.RULES.format(
+    more="""(SELECT id FROM orders
+             WHERE account_id = %(account_id)s AND client_order_id = %(client_order_id)s)""",
+    which="(ticker = %(ticker)s OR ticker = '*') AND",
+)
+# The instant and the count of one statement: both are of after the engine's lock was granted.
+COUNT_ACCEPTED = """
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+    SELECT clock.now, (SELECT count(*) FROM orders
+                       WHERE account_id = %(account_id)s AND status <> 'blocked'
+                         AND created_at > clock.now - make_interval(secs => %(seconds)s))
+    FROM clock
+"""
+WRITTEN = (
+    *("id", *SENT, "account_id", "engine", "trading_mode", "status"),
+    *("reasons", "created_at", "expires_at", "decided_at", "decided_by"),
+)
+# The order and its event in one statement: one round trip, and never the one without the other.
+WRITE = f"""
+    WITH made AS (
+        INSERT INTO orders ({", ".join(WRITTEN)})
+        VALUES ({", ".join(f"%({name})s" for name in WRITTEN)})
+        ON CONFLICT (account_id, client_order_id) DO NOTHING
+        RETURNING id
+    )
+    INSERT INTO audit_events (actor, action, subject, after, request_id)
+    SELECT %(engine)s, 'order.submit', made.id::text, %(after)s::jsonb, %(request_id)s FROM made
+"""  # noqa: S608 - made of constants
+
+
+def submit(actor: Actor, new: NewOrder) -> tuple[Shown, bool]:
+    """Decide an order and write it down; the order, and whether it is new.
+
+    The same `client_order_id` again gives the same order; with another body it is a Conflict
+    `idempotency_conflict`. Four round trips: lock, read, write, commit.
+    """
+    with deciding() as decisions:
+        found = decisions.one(READ, asdict(new) | {"account_id": actor.account_id})
+        if found is None:
+            raise Conflict(rules.NO_CONFIG, "config_missing")
+        now, mode, stored, lockouts, earlier = found
+        if earlier is None:
+            desk, now = _with_rate(decisions, actor, rules.desk_from(mode, stored, lockouts), now)
+            decided = _decide(actor, new, desk, now)
+            if decisions.run(WRITE, _parameters(actor, decided)) == 1:
+                return decided, True
+    # There is one already, perhaps of this very instant: it counts.
+    return _same_again(actor, new), False
+
+
+def _with_rate(decisions: Decisions, actor: Actor, desk: gate.Desk, now: datetime) -> tuple[gate.Desk, datetime]:
+    rate = desk.config.order_rate
+    if rate.max_orders is None or actor.account_id is None:
+        return desk, now
+    # Counted in a statement of its own after the lock, or two at once would each count without the other.
+    decisions.lock_engine(actor.account_id)
+    counted = decisions.one(COUNT_ACCEPTED, {"account_id": actor.account_id, "seconds": rate.per_seconds})
+    if counted is None:
+        raise RuntimeError("a count has always one row")
+    return replace(desk, accepted_lately=counted[1]), counted[0]
+
+
+def _decide(actor: Actor, new: NewOrder, desk: gate.Desk, now: datetime) -> Shown:
+    decision = gate.decide(gate_order(new), desk, now)
+    waits = decision.outcome is Outcome.PENDING_APPROVAL
+    timeout = timedelta(minutes=desk.config.operator_approval.approval_timeout_minutes)
+    return {
+        "id": str(uuid.uuid4()),
+        "engine": actor.name,
+        **{name: amount(getattr(new, name)) for name in SENT},
+        "trading_mode": desk.mode.value,
+        "status": decision.outcome.value,
+        "reasons": [{"code": reason.code.value, "detail": reason.detail} for reason in decision.reasons],
+        "created_at": rfc3339(now),
+        "expires_at": rfc3339(now + timeout) if waits else None,
+        "decided_at": None if waits else rfc3339(now),
+        "decided_by": None if waits else GATE,
+        "decision_note": None,
+        "account_id": actor.account_id,
+    }
+
+
+def _parameters(actor: Actor, decided: Shown) -> dict[str, Any]:
+    account_id = decided.pop("account_id")
+    return {
+        **decided,
+        "account_id": account_id,
+        "reasons": strict_json.dumps(decided["reasons"]),
+        "after": strict_json.dumps(decided),
+        "request_id": actor.request_id,
+    }
+
+
+def _same_again(actor: Actor, new: NewOrder) -> Shown:
+    with reading() as session:
+        query = select(TABLE).where(
+            TABLE.c.account_id == actor.account_id, TABLE.c.client_order_id == new.client_order_id
+        )
+        row = session.execute(query).one()
+    if different := [name for name in SENT if getattr(row, name) != getattr(new, name)]:
+        raise Conflict(
+            f"client_order_id {new.client_order_id} was used before for an order with another"
+            f" {', '.join(different)}",
+            "idempotency_conflict",
+        )
+    return get(actor, row.id)
+
+
+# Reading
+
+
+def gate_order(order: NewOrder | Row[Any]) -> gate.Order:
+    """What the gate looks at of an order that comes in, or of one that waits."""
+    return gate.Order(
+        ticker=order.ticker,
+        qty=order.qty,
+        notional=order.notional,
+        limit_price=order.limit_price,
+        stop_price=order.stop_price,
+        reference_price=order.reference_price,
+        signal_layer=gate.SignalLayer(order.signal_layer) if order.signal_layer else None,
+    )
+
+
+def as_json(order: Row[Any], now: datetime) -> Shown:
+    """The order as the routes show it, at the database's `now`: what has expired reads `expired`."""
+    status = status_at(OrderStatus(order.status), order.expires_at, now)
+    unwritten = status.value != order.status
+    return {
+        "id": str(order.id),
+        "client_order_id": order.client_order_id,
+        "engine": order.engine,
+        "ticker": order.ticker,
+        "side": order.side,
+        "qty": amount(order.qty),
+        "notional": amount(order.notional),
+        "type": order.type,
+        "time_in_force": order.time_in_force,
+        "limit_price": amount(order.limit_price),
+        "stop_price": amount(order.stop_price),
+        "reference_price": amount(order.reference_price),
+        "signal_layer": order.signal_layer,
+        "strategy": order.strategy,
+        "rationale": order.rationale,
+        "trading_mode": order.trading_mode,
+        "status": status.value,
+        "reasons": order.reasons,
+        "created_at": rfc3339(order.created_at),
+        "expires_at": _instant(order.expires_at),
+        "decided_at": _instant(order.expires_at if unwritten else order.decided_at),
+        "decided_by": DEADLINE if unwritten else order.decided_by,
+        "decision_note": order.decision_note,
+    }
+
+
+def amount(value: Any) -> Any:
+    """A decimal as its shortest exact string: `10` for 10.000000000; anything else as it is."""
+    if not isinstance(value, Decimal):
+        return value
+    digits = format(value, "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def _instant(value: datetime | None) -> str | None:
+    return rfc3339(value) if value is not None else None
+
+
+def database_now(session: Session) -> datetime:
+    now: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return now
+
+
+def patiently(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Begin again when another transaction keeps the row of an order: each try gives the lock on the rules back,
+    so that a stop never waits for longer than one of them."""
+
+    @wraps(work)
+    def tried(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for _ in range(ROW_PATIENCE - 1):
+            try:
+                return work(*args, **kwargs)
+            except OperationalError as error:
+                if not isinstance(error.orig, LockNotAvailable):
+                    raise
+        return work(*args, **kwargs)
+
+    return tried
+
+
+def get(actor: Actor, order_id: uuid.UUID) -> Shown:
+    """One order; an engine sees only its own. What has expired is written down before it is said."""
+    return look(actor, order_id)[0]
+
+
+@patiently
+def look(actor: Actor, order_id: uuid.UUID) -> tuple[Shown, float]:
+    """`get`, with the seconds until its deadline, 0 where it waits no more."""
+    with reading() as session:
+        row = _visible(session, actor, order_id)
+        now = database_now(session)
+    shown = as_json(row, now)
+    if shown["status"] != row.status:
+        # An approval made in time may not be committed yet: the row lock waits for it.
+        with recording() as session:
+            locked(session, actor, order_id)
+            _move(session, ONE_LATE, Mover.CLOCK, OrderStatus.EXPIRED, actor, None, order_id=order_id)
+            now = database_now(session)
+            row = _visible(session, actor, order_id)
+            shown = as_json(row, now)
+    waits = shown["status"] == OrderStatus.PENDING_APPROVAL
+    return shown, (row.expires_at - now).total_seconds() if waits else 0.0
+
+
+def page(
+    actor: Actor,
+    *,
+    status: OrderStatus | None = None,
+    ticker: str | None = None,
+    client_order_id: str | None = None,
+    before_seq: int | None = None,
+    limit: int = 50,
+) -> list[tuple[int, Shown]]:
+    """Up to `limit` orders, newest first, each with its place in the list; an engine sees only its own."""
+    query = select(TABLE).order_by(TABLE.c.seq.desc()).limit(limit)
+    if actor.is_engine:
+        query = query.where(TABLE.c.account_id == actor.account_id)
+    if ticker is not None:
+        query = query.where(TABLE.c.ticker == ticker)
+    if client_order_id is not None:
+        query = query.where(TABLE.c.client_order_id == client_order_id)
+    if before_seq is not None:
+        query = query.where(TABLE.c.seq < before_seq)
+    with reading() as session:
+        rows = session.execute(_with_status(query, status, limit)).all()
+        now = database_now(session)
+    return [(row.seq, as_json(row, now)) for row in rows]
+
+
+def _with_status(query: Select[Any], status: OrderStatus | None, limit: int) -> Any:
+    if status is OrderStatus.PENDING_APPROVAL:
+        return query.where(WAITS, IN_TIME)
+    if status is OrderStatus.EXPIRED:  # written down, or not yet
+        both = union_all(query.where(TABLE.c.status == "expired"), query.where(WAITS, LATE)).subquery()
+        return select(both).order_by(both.c.seq.desc()).limit(limit)
+    return query if status is None else query.where(TABLE.c.status == status.value)
+
+
+def recent(session: Session, *, limit: int) -> list[Shown]:
+    """What was decided last, newest first; of those that expired, what has been written down."""
+    query = select(TABLE).where(text("status <> 'pending_approval'"))
+    rows = session.execute(query.order_by(TABLE.c.decided_at.desc(), TABLE.c.seq.desc()).limit(limit)).all()
+    return [as_json(row, row.created_at) for row in rows]
+
+
+def _visible(session: Session, actor: Actor, order_id: uuid.UUID, *, lock: bool = False) -> Row[Any]:
+    query = select(TABLE).where(TABLE.c.id == order_id)
+    if actor.is_engine:
+        query = query.where(TABLE.c.account_id == actor.account_id)
+    row = session.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise NotFound(NO_SUCH)
+    return row
+
+
+def locked(session: Session, actor: Actor, order_id: uuid.UUID) -> Row[Any]:
+    """The order under its row lock, taken in a statement of its own. Raises NotFound."""
+    return _visible(session, actor, order_id, lock=True)
+
+
+# Moving on
+
+
+@patiently
+def cancel(actor: Actor, order_id: uuid.UUID) -> Shown:
+    """The engine withdraws an order that waits. Raises Decided when it does not wait any more."""
+    with recording() as session:
+        locked(session, actor, order_id)
+        shown, won = settle(session, Mover.ENGINE, OrderStatus.CANCELED, actor, None, order_id)
+    if not won:
+        raise Decided(shown)
+    return shown
+
+
+def settle(
+    session: Session, mover: Mover, to: OrderStatus, actor: Actor, note: str | None, order_id: uuid.UUID
+) -> tuple[Shown, bool]:
+    """Move a locked order out of waiting, if it still waits and its deadline has not passed.
+
+    The order as it is afterwards, and whether this was the move; past its deadline it is written down as expired.
+    """
+    won = _move(session, ONE, mover, to, actor, note, order_id=order_id) == 1
+    return as_json(_visible(session, actor, order_id), database_now(session)), won
+
+
+# One statement for whatever ends the waiting of one order or of many, with one event for each. The clock is read
+# once, at its start: for one order that is after its row lock was granted, because a guard that waits for the lock
+# itself would judge by the time before the wait. What is late expires, whoever came.
+MOVE = """
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), moved AS (
+        UPDATE orders SET
+            status = CASE WHEN expires_at > clock.now THEN :to ELSE 'expired' END,
+            decided_at = CASE WHEN expires_at > clock.now THEN clock.now ELSE expires_at END,
+            decided_by = CASE WHEN expires_at > clock.now THEN :by ELSE :deadline END,
+            decision_note = CASE WHEN expires_at > clock.now THEN :note END
+        FROM clock
+        WHERE orders.status = 'pending_approval' AND {which}
+        RETURNING id, engine, client_order_id, ticker, orders.status, decided_at, decided_by, decision_note
+    ), recorded AS (
+        INSERT INTO audit_events (actor, action, subject, before, after, note, request_id)
+        SELECT decided_by,
+               CASE status WHEN 'released' THEN 'order.approve' WHEN 'rejected' THEN 'order.reject'
+                           WHEN 'canceled' THEN 'order.cancel' ELSE 'order.expire' END,
+               id::text,
+               same || jsonb_build_object('status', 'pending_approval', 'decided_at', NULL, 'decided_by', NULL),
+               same || jsonb_build_object('status', status, 'decided_by', decided_by, 'decided_at',
+                   to_char(decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
+               decision_note, :request_id
+        FROM moved, LATERAL (SELECT jsonb_build_object(
+            'engine', engine, 'client_order_id', client_order_id, 'ticker', ticker) AS same) AS unchanged
+    ), told AS (
+        SELECT pg_notify('{channel}', {told}) FROM moved {once}
+    )
+    SELECT count(*) FILTER (WHERE status = :to), (SELECT count(*) FROM told) FROM moved
+"""
+
+
+def _statement(which: str, *, many: bool = False) -> TextClause:
+    told, once = (f"'{MANY}'", "LIMIT 1") if many else ("id::text", "")
+    return text(MOVE.format(which=which, channel=CHANNEL, told=told, once=once))
+
+
+ONE = _statement("orders.id = :order_id")
+ONE_LATE = _statement("orders.id = :order_id AND expires_at <= clock.now")
+ALL = _statement("TRUE", many=True)
+# Several sweepers never collide, and none waits for an order that somebody is just deciding.
+DUE = _statement(
+    """id IN (
+        SELECT id FROM orders WHERE status = 'pending_approval' AND expires_at <= statement_timestamp()
+        ORDER BY expires_at, id LIMIT :most FOR UPDATE SKIP LOCKED
+    )"""
+)
+
+
+def _move(
+    session: Session,
+    statement: TextClause,
+    mover: Mover,
+    to: OrderStatus,
+    actor: Actor,
+    note: str | None,
+    **which: Any,
+) -> int:
+    """Run a form of MOVE; how many orders became `to`."""
+    if not is_legal(OrderStatus.PENDING_APPROVAL, to, mover):
+        raise ValueError(f"{mover} may not move an order to {to}")
+    values: Mapping[str, Any] = {
+        "to": to.value,
+        "by": actor.name,
+        "deadline": DEADLINE,
+        "note": note,
+        "request_id": actor.request_id,
+    }
+    return int(session.execute(statement, {**values, **which}).one()[0])
+
+
+def cancel_waiting(session: Session, actor: Actor, note: str) -> int:
+    """Cancel every order that waits, within a change of the mode; how many that were."""
+    # A halt that would take long is still better than one that fails.
+    session.execute(text("SET LOCAL statement_timeout = '60s'"))
+    return _move(session, ALL, Mover.MODE_CHANGE, OrderStatus.CANCELED, actor, note)
+
+
+def expire_due(actor: Actor, *, most: int = 1000) -> int:
+    """Write down what has expired, up to `most` orders; how many that were."""
+    with recording() as session:
+        return _move(session, DUE, Mover.CLOCK, OrderStatus.EXPIRED, actor, None, most=most)

@@ -1,0 +1,148 @@
+"""The JSON routes of orders and approvals."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+from flask import Blueprint, Response, request, url_for
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.desk import approvals, orders
+from app.desk.errors import DeskError, Invalid
+from app.domain.lifecycle import OrderStatus
+from app.forms import ApproveForm, Choice, DecisionForm, DecisionsForm, OrderForm, RejectForm
+from app.live import hub
+from app.web import guard
+from app.web.body import (
+    answer,
+    page_of,
+    read_choice,
+    read_form,
+    read_id,
+    read_instant_cursor,
+    read_limit,
+    read_number_cursor,
+    read_ticker,
+    read_word,
+    write_cursor,
+)
+from app.web.errors import BUSY, database_problem, problem_body, status_of
+from app.web.guard import actor
+from app.web.permissions import API
+
+blueprint = Blueprint("orders", __name__, url_prefix=API)
+
+LONGEST_WAIT = 30  # seconds
+LOOK_AGAIN = 5.0  # seconds, should news have been lost
+
+
+@blueprint.post("/orders")
+def post_order() -> Response:
+    order, made = orders.submit(actor(), orders.NewOrder(**read_form(OrderForm).order()))
+    if not made:
+        return answer(order)
+    location = url_for("orders.get_order", order_id=order["id"])
+    return answer(order, HTTPStatus.CREATED, {"Location": location})
+
+
+@blueprint.get("/orders")
+def get_orders() -> Response:
+    limit = read_limit()
+    status = read_choice("status", [str(status) for status in OrderStatus])
+    found = orders.page(
+        actor(),
+        status=OrderStatus(status) if status else None,
+        ticker=read_ticker(),
+        client_order_id=read_word("client_order_id", 128),
+        before_seq=read_number_cursor(),
+        limit=limit + 1,
+    )
+    more = write_cursor(found[limit - 1][0]) if len(found) > limit else None
+    return answer(page_of([order for _, order in found], limit, more))
+
+
+@blueprint.get("/orders/<order_id>")
+def get_order(order_id: str) -> Response:
+    """With `?wait=SECONDS` it answers as soon as the order waits no more; no connection is held meanwhile."""
+    wanted, until = _order_id(order_id), time.monotonic() + _read_wait()
+    order, _ = orders.look(actor(), wanted)
+    if order["status"] != OrderStatus.PENDING_APPROVAL or time.monotonic() >= until:
+        return answer(order)
+    with hub().listening(str(wanted)) as news:
+        while True:
+            news.clear()
+            order, to_deadline = orders.look(guard.actor_still(), wanted)
+            left = until - time.monotonic()
+            if order["status"] != OrderStatus.PENDING_APPROVAL or left <= 0:
+                return answer(order)
+            news.wait(min(left, to_deadline, LOOK_AGAIN))
+
+
+def _read_wait() -> int:
+    text = request.args.get("wait", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and int(text) <= LONGEST_WAIT):
+        raise Invalid({"wait": [f"must be a whole number of seconds from 0 to {LONGEST_WAIT}"]})
+    return int(text)
+
+
+@blueprint.post("/orders/<order_id>/cancel")
+def cancel_order(order_id: str) -> Response:
+    return answer(orders.cancel(actor(), _order_id(order_id)))
+
+
+@blueprint.get("/approvals")
+def get_approvals() -> Response:
+    limit = read_limit()
+    items = approvals.page(after=read_instant_cursor(), limit=limit + 1)
+    last = items[limit - 1] if len(items) > limit else None
+    return answer(page_of(items, limit, write_cursor(last["expires_at"], last["id"]) if last else None))
+
+
+@blueprint.post("/approvals/<order_id>/approve")
+def approve(order_id: str) -> Response:
+    note = read_form(ApproveForm).note.data or None
+    return answer(approvals.approve(actor(), _order_id(order_id), note))
+
+
+@blueprint.post("/approvals/<order_id>/reject")
+def reject(order_id: str) -> Response:
+    reason = read_form(RejectForm).reason.data
+    return answer(approvals.reject(actor(), _order_id(order_id), reason))
+
+
+@blueprint.post("/approvals/decisions")
+def decide() -> Response:
+    """Each in a transaction of its own, in the order given: a result for each, and none hides another."""
+    return answer({"results": [_decided(entry) for entry in read_form(DecisionsForm).entries]})
+
+
+def _decided(entry: DecisionForm) -> dict[str, Any]:
+    try:
+        wanted = _order_id(entry.id.data)
+        if entry.action.data == Choice.APPROVE:
+            order = approvals.approve(actor(), wanted, entry.note.data or None)
+        else:
+            order = approvals.reject(actor(), wanted, entry.reason.data)
+    except DeskError as error:
+        return _not_decided(entry, problem_body(status_of(error), error.detail, error.code) | dict(error.more))
+    except (DBAPIError, psycopg.Error) as error:
+        found = database_problem(error)
+        if found is None:
+            raise
+        return _not_decided(entry, problem_body(*found))
+    except PoolTimeout:
+        return _not_decided(entry, problem_body(HTTPStatus.SERVICE_UNAVAILABLE, BUSY, "busy"))
+    return {"id": entry.id.data, "action": entry.action.data, "status": 200, "order": order}
+
+
+def _not_decided(entry: DecisionForm, problem: dict[str, Any]) -> dict[str, Any]:
+    return {"id": entry.id.data, "action": entry.action.data, "status": problem["status"], "problem": problem}
+
+
+def _order_id(text: str) -> uuid.UUID:
+    return read_id(text, orders.NO_SUCH)
