@@ -5,19 +5,23 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
+DEMO_READY := $(VENV)/.demo-ready
 DEV_READY := $(VENV)/.dev-ready
 FRONTEND_READY := $(VENV)/.frontend-ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm
 
-.PHONY: run test lint bench setup format clean
+.PHONY: run demo test lint bench setup format clean
 
 run: $(RUN_READY) $(FRONTEND_READY)
 	@exec $(BIN)/countersign serve
 
+demo: $(DEMO_READY) $(FRONTEND_READY)
+	@exec $(BIN)/python -m examples.demo
+
 test: setup
 	@sh tests/browser/ensure_chromium.sh $(BIN)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -26,6 +30,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
+	$(BIN)/python -m bench.orders
 	$(BIN)/python -m bench.growth
 
 setup: $(DEV_READY) $(FRONTEND_READY)
@@ -48,7 +53,12 @@ $(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# And what testing needs on top of it.
+# What the demo needs on top of it: the package that real prices come with.
+$(DEMO_READY): requirements-demo.lock $(RUN_READY)
+	$(PIP) --require-hashes -r requirements-demo.lock
+	@touch $@
+
+# And what testing needs.
 $(DEV_READY): requirements-dev.lock $(RUN_READY)
 	$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@

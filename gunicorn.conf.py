@@ -6,8 +6,10 @@ from gevent import monkey
 
 monkey.patch_all()
 
+from app import waiting  # noqa: E402
 from app.settings import Settings  # noqa: E402
 
+waiting.install()
 settings = Settings.from_environment()
 
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"

@@ -6,13 +6,15 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import psycopg
 from flask import Flask
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import schema, strict_json, web
-from app.desk.transaction import CREDENTIALS, DECISIONS, SESSION_SETTINGS, SHORT_SETTINGS
+from app.desk import orders
+from app.desk.transaction import CREDENTIALS, DECISIONS, RULES, SESSION_SETTINGS, SHORT_SETTINGS
 from app.embedded import EmbeddedPostgres
 from app.extensions import csrf, db, migrate
 from app.live import Hub
@@ -28,18 +30,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         SECRET_KEY=settings.session_secret(),
         SQLALCHEMY_DATABASE_URI=database_url(settings),
-        SQLALCHEMY_ENGINE_OPTIONS={
-            "isolation_level": "READ COMMITTED",
-            "json_serializer": strict_json.dumps,
-            "json_deserializer": strict_json.loads_stored,
-            "pool_pre_ping": True,
-            **_pool("countersign", size=6, overflow=2),
-        },
-        # Orders are decided on connections of their own, and credentials are looked up on others: neither waits
-        # for the other, nor a halt for either. Twenty for a worker, and two more of app/keeper.py and app/live.py.
+        SQLALCHEMY_ENGINE_OPTIONS=_sessions(size=6, overflow=2),
+        # Nobody who decides or reads takes the connection that a halt needs, nor the one that says who halts. That
+        # is 22 for a worker, and two more of app/keeper.py and app/live.py.
         SQLALCHEMY_BINDS={
-            DECISIONS: _bind(settings, "countersign decisions", size=8),
-            CREDENTIALS: _bind(settings, "countersign credentials", size=4),
+            RULES: {"url": database_url(settings), **_sessions(size=2)},
+            DECISIONS: _driver(settings, "countersign decisions", size=8),
+            CREDENTIALS: _driver(settings, "countersign credentials", size=4),
         },
         SESSION_COOKIE_NAME="countersign_session",
         SESSION_COOKIE_HTTPONLY=True,
@@ -86,18 +83,41 @@ def _pool(name: str, *, size: int, overflow: int = 0) -> dict[str, Any]:
     }
 
 
-def _bind(settings: Settings, name: str, *, size: int) -> dict[str, Any]:
+def _sessions(**size: int) -> dict[str, Any]:
+    """Connections for SQLAlchemy's sessions."""
+    return {
+        "isolation_level": "READ COMMITTED",
+        "json_serializer": strict_json.dumps,
+        "json_deserializer": strict_json.loads_stored,
+        "pool_pre_ping": True,
+        **_pool("countersign", **size),
+    }
+
+
+def _driver(settings: Settings, name: str, *, size: int) -> dict[str, Any]:
     """Connections of the driver itself, on which a statement is its own transaction unless it says BEGIN."""
-    return {"url": database_url(settings), "isolation_level": "AUTOCOMMIT", **_pool(name, size=size)}
+    return {
+        "url": database_url(settings),
+        "isolation_level": "AUTOCOMMIT",
+        "pool_reset_on_return": None,  # whoever begins a transaction on one of these ends it
+        **_pool(name, size=size),
+    }
 
 
 def _prepare_connections(app: Flask) -> None:
     short = f"{SESSION_SETTINGS}; {SHORT_SETTINGS}"
     with app.app_context():
-        for pool, settings in ((None, SESSION_SETTINGS), (DECISIONS, short), (CREDENTIALS, short)):
-            event.listen(db.engines[pool], "connect", partial(_prepare, settings))
+        for pool, first in (
+            (None, SESSION_SETTINGS),
+            (RULES, SESSION_SETTINGS),
+            (DECISIONS, f"{short}; {orders.PREPARE}"),
+            (CREDENTIALS, short),
+        ):
+            event.listen(db.engines[pool], "connect", partial(_prepare, pool, first))
 
 
-def _prepare(settings: str, connection: Any, record: object) -> None:
-    connection.execute(settings)
+def _prepare(pool: str | None, first: str, connection: Any, record: object) -> None:
+    connection.execute(first)
     connection.commit()
+    if pool == DECISIONS:
+        connection.cursor_factory = psycopg.ClientCursor  # it sends several statements at once

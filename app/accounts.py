@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from app.desk import audit
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Invalid, NotFound
+from app.desk.moves import CHANNEL, MANY
 from app.desk.transaction import look_up, reading, recording
 from app.domain.roles import PEOPLE_ROLES, Role
 from app.models import Account, Token
@@ -138,6 +139,8 @@ def revoke_token(actor: Actor, token_id: str) -> None:
         ).one_or_none()
         if revoked is None:
             raise NotFound(f"there is no token {token_id} that could be revoked")
+        # Whoever waits for an order with it is to look again, and finds that it has ended.
+        session.execute(select(func.pg_notify(CHANNEL, MANY)))
         before = {"account": revoked.name, "role": revoked.role, "allow_live": revoked.allow_live}
         audit.record(session, actor, "token.revoke", token_id, before=before)
 

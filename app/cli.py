@@ -4,104 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import secrets
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import NoReturn, TypeVar
+from functools import partial
 
 import click
-from flask import Flask
-from sqlalchemy.exc import DBAPIError, OperationalError
 
-from app import accounts, create_app, database_url, embedded, schema, strict_json
-from app.desk import audit, config, lockouts
-from app.desk.actor import Actor
-from app.desk.errors import Conflict, DeskError, Invalid
+from app import accounts, create_app, embedded, strict_json
+from app.command import Command, desk, fail, me, migrate, valid
+from app.desk import audit, config, lockouts, moves, sealing
+from app.desk.errors import Conflict, Invalid
 from app.desk.times import rfc3339
 from app.domain.risk import TradingMode
 from app.domain.roles import PEOPLE_ROLES, Role
-from app.embedded import EmbeddedError
-from app.extensions import db as tables
-from app.fields import StrictForm
 from app.forms import LockoutForm, ModeForm
 from app.settings import PROJECT, Settings, SettingsError
 
-FormType = TypeVar("FormType", bound=StrictForm)
-
 PORT_PATIENCE = 5  # seconds: the workers of a killed server keep its port for a moment
-
-
-class Command(click.Group):
-    """Whatever goes wrong is one line on stderr, and exit status 1 (2 for a wrong call); never a traceback."""
-
-    def invoke(self, context: click.Context) -> object:
-        try:
-            return super().invoke(context)
-        except (SettingsError, EmbeddedError, DeskError) as error:
-            _fail(str(error))
-        except UnicodeError:
-            _fail("what was given holds bytes that are not UTF-8")
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) == "42P01":
-                _fail("the database has no tables of this version: run countersign db upgrade")
-            if isinstance(error, OperationalError):
-                _fail(f"the database cannot be reached: {str(error.orig).strip().splitlines()[0]}")
-            _fail(f"the database does not do this: {str(error.orig).strip().splitlines()[0]}")
-        except click.exceptions.NoArgsIsHelpError:
-            raise
-        except click.UsageError as error:
-            _fail(error.format_message(), error.exit_code)
-
-
-def _fail(message: str, status: int = 1) -> NoReturn:
-    click.echo(f"countersign: {' '.join(message.split())}", err=True)
-    raise SystemExit(status)
-
-
-@contextmanager
-def desk() -> Iterator[Flask]:
-    """The application with its database at hand, in an application context.
-
-    The embedded database is started when it does not run, and left to the others when they still use it.
-    """
-    settings = Settings.from_environment()
-    database = embedded(settings) if settings.embedded else None
-    if database:
-        database.start()
-    try:
-        app = create_app(settings)
-        with app.app_context():
-            if database:
-                _migrate(settings)  # a first command on a new folder finds its tables
-            try:
-                yield app
-            finally:
-                tables.engine.dispose()
-    finally:
-        if database:
-            database.release()
-
-
-def _migrate(settings: Settings) -> None:
-    schema.upgrade(settings.migration_url or database_url(settings))
-
-
-def _me() -> Actor:
-    """Whoever can run this command holds the database: on the record as `cli:` and the system's user name."""
-    user = str(os.getuid())
-    with suppress(KeyError):  # a container may run under a number without a name
-        user = pwd.getpwuid(os.getuid()).pw_name  # not getpass: it believes the environment
-    return Actor(f"cli:{user}", Role.ADMIN, f"cli-{secrets.token_hex(6)}")
-
-
-def _valid(form: FormType) -> FormType:
-    if not form.validate():
-        raise Invalid(form.messages())
-    return form
 
 
 @click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -119,11 +40,13 @@ def serve() -> None:
         database.start()  # the lock that keeps it running passes on to gunicorn
     app = create_app(settings)
     with app.app_context():
-        _migrate(settings)
+        migrate(settings)
         if database and not accounts.any_person():
             _first_person()
     config_file = PROJECT / "gunicorn.conf.py"
     sys.stdout.flush()
+    # Whoever answers requests never holds the key of the role that could alter the record.
+    os.environ.pop("MIGRATION_DATABASE_URL", None)
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(config_file), "wsgi:app"])
 
 
@@ -145,7 +68,7 @@ def _check_port(settings: Settings) -> None:
 def _first_person() -> None:
     password = secrets.token_urlsafe(12)
     try:
-        accounts.add_person(_me(), "admin", Role.ADMIN, password)
+        accounts.add_person(me(), "admin", Role.ADMIN, password)
     except Conflict:
         return  # another first start at the same moment was quicker
     click.echo(
@@ -168,7 +91,7 @@ def user_add(name: str, role: str, password_stdin: bool) -> None:
     """Create the person NAME."""
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else _ask_password()
     with desk():
-        accounts.add_person(_me(), name, Role(role), password)
+        accounts.add_person(me(), name, Role(role), password)
     click.echo(f"{name} can sign in as {role}.", err=True)
 
 
@@ -189,7 +112,7 @@ def token() -> None:
 def token_add(name: str, role: str, owner: str | None, allow_live: bool) -> None:
     """Print a new token for the service account NAME, this once."""
     with desk():
-        click.echo(accounts.add_token(_me(), name, Role(role), owner=owner, allow_live=allow_live))
+        click.echo(accounts.add_token(me(), name, Role(role), owner=owner, allow_live=allow_live))
 
 
 @token.command("revoke")
@@ -197,7 +120,7 @@ def token_add(name: str, role: str, owner: str | None, allow_live: bool) -> None
 def token_revoke(token_id: str) -> None:
     """End a token at once. ID is the part before the dot."""
     with desk():
-        accounts.revoke_token(_me(), token_id.partition(".")[0])
+        accounts.revoke_token(me(), token_id.partition(".")[0])
     click.echo("revoked", err=True)
 
 
@@ -214,9 +137,9 @@ def lockout() -> None:
 def lockout_add(ticker: str, reason: str, minutes: int, lockout_type: str) -> None:
     """Lock TICKER (or '*' for every symbol) out, and print the lockout's id."""
     body = {"ticker": ticker, "reason": reason, "duration_minutes": minutes, "lockout_type": lockout_type}
-    form = _valid(LockoutForm.from_json(body))
+    form = valid(LockoutForm.from_json(body))
     with desk():
-        made = lockouts.create(_me(), **form.lockout())
+        made = lockouts.create(me(), **form.lockout())
         click.echo(str(made.id))
 
 
@@ -239,7 +162,7 @@ def lockout_list() -> None:
 def lockout_remove(lockout_id: object) -> None:
     """Remove a lockout before its end."""
     with desk():
-        lockouts.remove(_me(), lockout_id)  # type: ignore[arg-type]
+        lockouts.remove(me(), lockout_id)  # type: ignore[arg-type]
     click.echo("removed", err=True)
 
 
@@ -257,10 +180,17 @@ def mode(to: str | None, reason: str | None) -> None:
         present = TradingMode(config.read().trading_mode)
         if to is not None:
             given = {"trading_mode": to, "from": str(present), "reason": reason}
-            form = _valid(ModeForm.from_json(given))
-            change = config.change_mode(_me(), TradingMode(to), leaving=present, reason=form.reason.data)
+            form = valid(ModeForm.from_json(given))
+            change = config.change_mode(me(), TradingMode(to), leaving=present, reason=form.reason.data)
             present = change.current
         click.echo(str(present))
+
+
+@main.command()
+def expire() -> None:
+    """Write down which orders have expired, and print how many. They had expired before, by the clock alone."""
+    with desk():
+        click.echo(str(sum(iter(partial(moves.expire_due, me()), 0))))
 
 
 @main.group("audit")
@@ -277,6 +207,31 @@ def audit_tail(count: int) -> None:
             click.echo(strict_json.dumps(audit.as_json(event)))
 
 
+@audit_group.command("head")
+def audit_head() -> None:
+    """The seal of the last sealed event, as ID:HEX, to be kept where nobody of this desk can change it."""
+    with desk():
+        click.echo(str(sealing.head()))
+
+
+def _head(context: click.Context, parameter: click.Parameter, written: str | None) -> sealing.Head | None:
+    try:
+        return sealing.Head.parse(written) if written is not None else None
+    except Invalid as error:
+        raise click.BadParameter(" ".join(error.errors["head"])) from None
+
+
+@audit_group.command("verify")
+@click.option("--head", "kept", metavar="ID:HEX", callback=_head, help="What `audit head` printed once.")
+def audit_verify(kept: sealing.Head | None) -> None:
+    """Check every sealed event; name the first that was altered, removed, inserted or reordered."""
+    with desk():
+        found = sealing.verify(kept)
+    if found.fault:
+        fail(f"{found.fault}; {found.sealed} events before that are as they were sealed, up to {found.head}")
+    click.echo(f"{found.sealed} events sealed and whole, {found.unsealed} not sealed yet, head {found.head}")
+
+
 @main.group()
 def db() -> None:
     """The database."""
@@ -288,5 +243,5 @@ def db_upgrade() -> None:
     settings = Settings.from_environment()
     with desk():
         if not settings.embedded:  # the embedded one is migrated whenever it is opened
-            _migrate(settings)
+            migrate(settings)
     click.echo("the database is at the newest version", err=True)

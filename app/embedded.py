@@ -304,7 +304,7 @@ class _Supervisor:
             self._way.own(run)
             settings = {
                 "unix_socket_directories": run, "listen_addresses": "", "port": PORT,
-                "unix_socket_permissions": "0700", "max_connections": 100, "shared_buffers": "128MB",
+                "unix_socket_permissions": "0700", "max_connections": 300, "shared_buffers": "128MB",
                 "log_checkpoints": "off", "timezone": "UTC", "log_timezone": "UTC",
             } | ({} if self._durable else {"fsync": "off", "full_page_writes": "off"})  # fmt: skip
             options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

@@ -108,7 +108,7 @@ class StrictForm(Form):
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """Fill the fields from `body`: exact types, no unknown key. Call `validate()` next."""
-        form = cls()
+        form = cls._blank()
         form.from_a_page = False
         by_key = {field.name: field for field in form}
         for key, value in body.items():
@@ -126,6 +126,17 @@ class StrictForm(Form):
             for apply in field.filters:
                 field.data = apply(field.data)
             field.raw_data = [value]
+        return form
+
+    @classmethod
+    def _blank(cls) -> Self:
+        """A form with nothing in it. Binding the fields anew takes longer than all else that is done with the form
+        of an order, so the fields of one that was never filled are copied."""
+        pristine = BLANK.get(cls) or BLANK.setdefault(cls, cls())
+        form: Self = _shallow_copy(pristine)
+        form.refused, form.form_errors = {}, []
+        form._fields = {name: _shallow_copy(field) for name, field in form._fields.items()}
+        form.__dict__ |= form._fields
         return form
 
     def validate(self, extra_validators: Any = None) -> bool:
@@ -146,6 +157,16 @@ class StrictForm(Form):
     def gives(self, field: Field) -> bool:
         """Whether there was a value for this field. A blank input on a page is none."""
         return bool(field.raw_data) and not (self.from_a_page and not str(field.raw_data[0]).strip())
+
+
+BLANK: dict[type[StrictForm], Any] = {}
+
+
+def _shallow_copy(thing: Any) -> Any:
+    """`copy.copy`, in a third of the time; what a form puts into a field it puts there anew."""
+    made = object.__new__(type(thing))
+    made.__dict__ |= thing.__dict__
+    return made
 
 
 def _json_name(value: Any) -> str:

@@ -6,24 +6,33 @@ Nothing depends on it for being right: an order expires by the clock, whether th
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 
 import psycopg
 from flask import Flask
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.desk import orders, sealing
+from app.desk import moves, sealing
 from app.desk.actor import Actor
 from app.domain.roles import Role
 
-log = logging.getLogger(__name__)
+# It lives in the server's workers and speaks through the server's log, which writes down what is no warning too.
+log = logging.getLogger("gunicorn.error.keeper")
 
 LEADER_LOCK = 0x4B6565706572  # "Keeper"
 EVERY = 1.0  # seconds
 HEAD_EVERY = 60.0  # seconds, between two heads of the record in the log
-MOST_AT_ONCE = 1000
-ACTOR = Actor(orders.DEADLINE, Role.ADMIN, "keeper")
+ACTOR = Actor(moves.DEADLINE, Role.ADMIN, "keeper")
+
+# A leader whose machine is gone must be noticed soon by the server, or for hours nobody could follow it.
+NOTICE_LOSS = """
+    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
+    SET tcp_user_timeout = 10000
+"""
 
 
 def start(app: Flask, url: URL) -> None:
@@ -35,15 +44,28 @@ def start(app: Flask, url: URL) -> None:
 def _run(app: Flask, dsn: str) -> None:
     while True:
         try:
-            with psycopg.connect(
-                dsn, autocommit=True, connect_timeout=5, application_name="countersign keeper"
-            ) as connection:
+            with _connect(dsn) as connection:
+                connection.execute(NOTICE_LOSS)
                 _lead(app, connection)
         except psycopg.Error as error:
-            log.warning("the keeper has no database: %s", error)
+            log.warning("the keeper has no database: %s", _first_line(error))
         except Exception:
             log.exception("the keeper stumbled, and begins again")
         time.sleep(EVERY)
+
+
+def _connect(dsn: str) -> psycopg.Connection:
+    """A connection of its own: who leads holds the lock by it, and its name tells which process that is."""
+    return psycopg.connect(
+        dsn,
+        autocommit=True,
+        application_name=f"countersign keeper {os.getpid()}",
+        connect_timeout=5,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+    )
 
 
 def _lead(app: Flask, connection: psycopg.Connection) -> None:
@@ -62,15 +84,22 @@ class Round:
     """One turn of the keeper's work."""
 
     def __init__(self) -> None:
-        self._said = 0.0
+        self._said = -HEAD_EVERY
         self._head: sealing.Head | None = None
 
     def once(self) -> None:
-        for work in (expire, self._seal):
+        """Do what there is to do; what fails is said in the log, and tried again in the next round."""
+        for what, work in (("write down what has expired", self._expire), ("seal the record", self._seal)):
             try:
                 work()
-            except Exception as error:  # one that fails must not keep the other from being done
-                log.warning("the keeper could not %s: %s", work.__name__.strip("_"), error)
+            except (DBAPIError, PoolTimeout) as error:
+                log.warning("the keeper could not %s: %s", what, _first_line(error))
+            except Exception:  # one that fails must not keep the other from being done
+                log.exception("the keeper could not %s", what)
+
+    def _expire(self) -> None:
+        while moves.expire_due(ACTOR):
+            pass
 
     def _seal(self) -> None:
         self._head = sealing.seal() or self._head
@@ -79,9 +108,5 @@ class Round:
             self._said, self._head = time.monotonic(), None
 
 
-def expire() -> int:
-    """Write down all that has expired; how many orders that were."""
-    total = 0
-    while done := orders.expire_due(ACTOR, most=MOST_AT_ONCE):
-        total += done
-    return total
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

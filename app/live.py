@@ -12,7 +12,7 @@ import psycopg
 from flask import current_app
 from sqlalchemy.engine import URL
 
-from app.desk.orders import CHANNEL, MANY
+from app.desk.moves import CHANNEL, MANY
 
 log = logging.getLogger(__name__)
 

@@ -13,16 +13,17 @@ import ipaddress
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from app import accounts
 from app.desk import audit
 from app.desk.actor import Actor
 from app.desk.errors import DeskError
-from app.desk.transaction import noting, reading, recording
+from app.desk.moves import CHANNEL, MANY
+from app.desk.transaction import look_up, noting, recording
 from app.domain.roles import Role
-from app.models import Account, SignInAttempt, WebSession
+from app.models import SignInAttempt, WebSession
 
 WINDOW = text("interval '15 minutes'")
 WINDOW_SECONDS = 15 * 60
@@ -33,8 +34,13 @@ ATTACKED_ABOVE = 40  # tries on one account by all strangers together
 TRIES_FOR_DEVICE = 10
 TRIES_FOR_ALL_DEVICES = 30
 
-LIFETIME = text("interval '7 days'")
-IDLE = text("interval '12 hours'")
+ALIVE = "web_sessions.created_at > now() - interval '7 days' AND seen_at > now() - interval '12 hours'"
+HOLDER = f"""
+    SELECT accounts.id, name, role, seen_at < now() - interval '1 minute'
+    FROM web_sessions JOIN accounts ON accounts.id = account_id
+    WHERE id_hash = %(id_hash)s AND {ALIVE}
+"""  # noqa: S608 - made of constants
+SEEN = "UPDATE web_sessions SET seen_at = now() WHERE id_hash = %(id_hash)s RETURNING seen_at"
 
 
 class TooManyTries(DeskError):
@@ -83,7 +89,7 @@ def sign_in(
     actor = Actor(person.name, person.role, request_id, person.account_id)
     with recording() as session:
         session.execute(delete(SignInAttempt).where(SignInAttempt.id == attempt))
-        session.execute(delete(WebSession).where(~_alive()))
+        session.execute(delete(WebSession).where(text(f"NOT ({ALIVE})")))
         if isinstance(replaces, str):
             session.execute(delete(WebSession).where(WebSession.id_hash == _hash(replaces)))
         session.execute(insert(WebSession).values(id_hash=_hash(secret), account_id=person.account_id))
@@ -93,36 +99,21 @@ def sign_in(
 
 def signed_in(secret: str) -> SignedIn | None:
     """Whose session this is, or None when it has ended."""
-    with reading() as session:
-        row = session.execute(
-            select(
-                Account.id,
-                Account.name,
-                Account.role,
-                (WebSession.seen_at < func.now() - text("interval '1 minute'")).label("long_ago"),
-            )
-            .join(Account, Account.id == WebSession.account_id)
-            .where(WebSession.id_hash == _hash(secret), _alive())
-        ).one_or_none()
+    row = look_up(HOLDER, {"id_hash": _hash(secret)})
     if row is None:
         return None
-    if row.long_ago:
-        with noting() as session:
-            session.execute(
-                update(WebSession).where(WebSession.id_hash == _hash(secret)).values(seen_at=func.now())
-            )
-    return SignedIn(row.id, row.name, Role(row.role))
+    account_id, name, role, long_ago = row
+    if long_ago:
+        look_up(SEEN, {"id_hash": _hash(secret)})
+    return SignedIn(account_id, name, Role(role))
 
 
 def sign_out(actor: Actor, secret: str) -> None:
     """End this session; its cookie is worth nothing afterwards."""
     with recording() as session:
         session.execute(delete(WebSession).where(WebSession.id_hash == _hash(secret)))
+        session.execute(select(func.pg_notify(CHANNEL, MANY)))  # whoever waits with it looks again
         audit.record(session, actor, "session.sign_out", actor.name)
-
-
-def _alive() -> ColumnElement[bool]:
-    return (WebSession.created_at > func.now() - LIFETIME) & (WebSession.seen_at > func.now() - IDLE)
 
 
 def _count_try(name: str, address: str, device: str | None) -> int:

@@ -47,8 +47,16 @@ def loads(text: str | bytes) -> Any:
 
 def dumps(value: Any, indent: int | None = None) -> str:
     """Write JSON, on one line or for reading; a Decimal is written as the number that it is."""
+    encoder = ON_ONE_LINE if indent is None else _encoder(indent)
+    return str(encoder.encode(value))
+
+
+def _encoder(indent: int | None) -> simplejson.JSONEncoder:
     separators = (",", ":") if indent is None else (",", ": ")
-    return simplejson.dumps(value, use_decimal=True, allow_nan=False, indent=indent, separators=separators)
+    return simplejson.JSONEncoder(use_decimal=True, allow_nan=False, indent=indent, separators=separators)
+
+
+ON_ONE_LINE = _encoder(None)
 
 
 def loads_stored(text: str | bytes) -> Any:

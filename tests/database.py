@@ -29,13 +29,14 @@ EMPTY = """
 
 
 @contextmanager
-def postgres() -> Iterator[URL]:
-    """The URL of a server on which databases may be created."""
+def postgres(*, durable: bool = False) -> Iterator[URL]:
+    """The URL of a server on which databases may be created; `durable` makes a commit wait for the disk."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         yield make_url(given).set(drivername="postgresql+psycopg")
         return
-    with EmbeddedPostgres(PROJECT / "instance" / "test-postgres", durable=False) as server:
+    folder = "bench-postgres" if durable else "test-postgres"
+    with EmbeddedPostgres(PROJECT / "instance" / folder, durable=durable) as server:
         yield make_url(server.dsn()).set(drivername="postgresql+psycopg")
 
 

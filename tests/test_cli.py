@@ -226,7 +226,7 @@ def test_a_group_alone_shows_its_commands(run: Run) -> None:
     for group in ("user", "token", "lockout", "audit", "db"):
         assert "Commands:" in run(group).stderr + run(group).stdout
         assert "Commands:" in said(run(group, "--help"))
-    assert {"serve", "user", "token", "lockout", "mode", "audit", "db"} <= set(main.commands)
+    assert {"serve", "user", "token", "lockout", "mode", "expire", "audit", "db"} <= set(main.commands)
 
 
 # People

@@ -166,6 +166,13 @@ def test_sigterm_stops_the_server_and_then_its_database(first: First) -> None:
     none_left(first.instance)
 
 
+def test_what_was_done_is_sealed_and_the_log_has_a_head_of_it(first: First) -> None:
+    [head] = re.findall(r"the record is sealed up to (\d+:[0-9a-f]{64})", first.output)
+    verified = countersign(bare(INSTANCE_PATH=str(first.instance)), "audit", "verify", "--head", head)
+    assert "events sealed and whole" in said(verified)
+    none_left(first.instance)
+
+
 def test_what_is_secret_in_the_instance_folder_is_its_owners_alone(first: First) -> None:
     for path in (first.instance / "secret_key", first.instance / "postgres" / "password"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -185,8 +192,10 @@ def test_a_second_start_prints_no_password_keeps_everybody_signed_in_and_ends_wi
             assert not signed_in(client)
             assert sign_in(client, "ADMIN", first.password).status_code == 303
         assert first.lockout["id"] in lockouts(desk, first)
+        began = time.monotonic()
         os.killpg(desk.process.pid, signal.SIGINT)  # Ctrl-C goes to everything in the terminal
         assert desk.process.wait(30) == 0
+        assert time.monotonic() - began < 10, "the keeper keeps nobody"
         none_left(first.instance)
         assert "Traceback" not in desk.output
 

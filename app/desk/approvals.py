@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.desk import orders, rules
 from app.desk.actor import Actor
 from app.desk.errors import Blocked, Decided, Forbidden
-from app.desk.orders import IN_TIME, TABLE, WAITS, Shown
+from app.desk.orders import TABLE, WAITS, Shown
 from app.desk.transaction import reading, recording
 from app.domain import gate
 from app.domain.lifecycle import Mover, OrderStatus, owns
@@ -26,11 +26,10 @@ Place = tuple[datetime, uuid.UUID]
 
 
 def waiting(
-    session: Session, *, after: Place | None = None, limit: int = 50
+    session: Session, now: datetime, desk: gate.Desk, *, after: Place | None = None, limit: int = 50
 ) -> list[tuple[Row[Any], tuple[gate.Reason, ...]]]:
     """Up to `limit` orders that wait, soonest expiry first, each with what blocks its approval now."""
-    now, desk = rules.in_force(session)
-    query = select(TABLE).where(WAITS, IN_TIME)
+    query = select(TABLE).where(WAITS, TABLE.c.expires_at > now)
     if after is not None:
         query = query.where(tuple_(TABLE.c.expires_at, TABLE.c.id) > after)
     rows = session.execute(query.order_by(TABLE.c.expires_at, TABLE.c.id).limit(limit)).all()
@@ -60,12 +59,16 @@ def as_json(row: Row[Any], blockers: Sequence[gate.Reason]) -> Shown:
 def page(*, after: Place | None = None, limit: int = 50) -> list[Shown]:
     """`waiting` in a transaction of its own."""
     with reading() as session:
-        return [as_json(*found) for found in waiting(session, after=after, limit=limit)]
+        return [as_json(*found) for found in waiting(session, *rules.in_force(session), after=after, limit=limit)]
 
 
-def tally(session: Session) -> dict[str, int]:
+def tally(session: Session, now: datetime) -> dict[str, int]:
     """How many orders wait, by ticker."""
-    query = select(TABLE.c.ticker, func.count().label("waiting")).where(WAITS, IN_TIME).group_by(TABLE.c.ticker)
+    query = (
+        select(TABLE.c.ticker, func.count().label("waiting"))
+        .where(WAITS, TABLE.c.expires_at > now)
+        .group_by(TABLE.c.ticker)
+    )
     return {row.ticker: row.waiting for row in session.execute(query.order_by(TABLE.c.ticker))}
 
 

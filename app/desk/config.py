@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from app.desk import audit, orders
+from app.desk import audit, moves
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Invalid, Stale
 from app.desk.transaction import changing_rules, reading
@@ -216,5 +216,5 @@ def change_mode(
                 after={"trading_mode": to.value},
                 note=reason,
             )
-            orders.cancel_waiting(session, actor, f"the trading mode was changed from {present} to {to}")
+            moves.cancel_waiting(session, actor, f"the trading mode was changed from {present} to {to}")
         return ModeChange(previous=present, current=to)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from psycopg.errors import LockNotAvailable
-from sqlalchemy import Row, Select, TextClause, func, select, text, union_all
+from sqlalchemy import Row, Select, func, select, text, union_all
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app import strict_json
-from app.desk import rules
+from app.desk import moves, rules
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Decided, NotFound
 from app.desk.times import rfc3339
-from app.desk.transaction import Decisions, deciding, reading, recording
+from app.desk.transaction import Decisions, Statement, deciding, reading, recording
 from app.domain import gate
 from app.domain.gate import Outcome
-from app.domain.lifecycle import Mover, OrderStatus, is_legal, status_at
+from app.domain.lifecycle import Mover, OrderStatus, status_at
 from app.models import Order
 
 Arguments = ParamSpec("Arguments")
@@ -32,15 +32,10 @@ Shown = dict[str, Any]  # an order as the routes show it
 
 NO_SUCH = "there is no such order"
 GATE = "system:gate"
-DEADLINE = "system:deadline"
-CHANNEL = "countersign_orders"  # hears the id of every order that stops waiting
-MANY = "*"  # what it hears where that were very many
 ROW_PATIENCE = 5  # times one second
 
 TABLE = Order.__table__
 WAITS = text("orders.status = 'pending_approval'")  # literal: a bound status misses the partial index
-LATE = text("orders.expires_at <= clock_timestamp()")
-IN_TIME = text("orders.expires_at > clock_timestamp()")
 
 
 # Submitting
@@ -67,25 +62,29 @@ class NewOrder:
 
 SENT = tuple(item.name for item in fields(NewOrder))
 
-READ = rules.RULES.format(
-    more="""(SELECT id FROM orders
-             WHERE account_id = %(account_id)s AND client_order_id = %(client_order_id)s)""",
-    which="(ticker = %(ticker)s OR ticker = '*') AND",
+READ = Statement(
+    "order_read",
+    rules.RULES.format(which="(ticker = %(ticker)s OR ticker = '*') AND"),
 )
 # The instant and the count of one statement: both are of after the engine's lock was granted.
-COUNT_ACCEPTED = """
+COUNT_ACCEPTED = Statement(
+    "order_count",
+    """
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
     SELECT clock.now, (SELECT count(*) FROM orders
                        WHERE account_id = %(account_id)s AND status <> 'blocked'
                          AND created_at > clock.now - make_interval(secs => %(seconds)s))
     FROM clock
-"""
+    """,
+)
 WRITTEN = (
     *("id", *SENT, "account_id", "engine", "trading_mode", "status"),
     *("reasons", "created_at", "expires_at", "decided_at", "decided_by"),
 )
-# The order and its event in one statement: one round trip, and never the one without the other.
-WRITE = f"""
+# The order and its event in one statement: never the one without the other.
+WRITE = Statement(
+    "order_write",
+    f"""
     WITH made AS (
         INSERT INTO orders ({", ".join(WRITTEN)})
         VALUES ({", ".join(f"%({name})s" for name in WRITTEN)})
@@ -94,26 +93,27 @@ WRITE = f"""
     )
     INSERT INTO audit_events (actor, action, subject, after, request_id)
     SELECT %(engine)s, 'order.submit', made.id::text, %(after)s::jsonb, %(request_id)s FROM made
-"""  # noqa: S608 - made of constants
+    """,  # noqa: S608 - made of constants
+)
+PREPARE = "; ".join(statement.prepare for statement in (READ, COUNT_ACCEPTED, WRITE))
 
 
 def submit(actor: Actor, new: NewOrder) -> tuple[Shown, bool]:
     """Decide an order and write it down; the order, and whether it is new.
 
     The same `client_order_id` again gives the same order; with another body it is a Conflict
-    `idempotency_conflict`. Four round trips: lock, read, write, commit.
+    `idempotency_conflict`. Two round trips: lock and read, write and commit; one more where the rate is limited.
     """
-    with deciding() as decisions:
-        found = decisions.one(READ, asdict(new) | {"account_id": actor.account_id})
+    with deciding(READ, {"ticker": new.ticker}) as decisions:
+        found = decisions.first_row()
         if found is None:
             raise Conflict(rules.NO_CONFIG, "config_missing")
-        now, mode, stored, lockouts, earlier = found
-        if earlier is None:
-            desk, now = _with_rate(decisions, actor, rules.desk_from(mode, stored, lockouts), now)
-            decided = _decide(actor, new, desk, now)
-            if decisions.run(WRITE, _parameters(actor, decided)) == 1:
-                return decided, True
-    # There is one already, perhaps of this very instant: it counts.
+        now, mode, stored, lockouts = found
+        desk, now = _with_rate(decisions, actor, rules.desk_from(mode, stored, lockouts), now)
+        decided = _decide(actor, new, desk, now)
+        # The unique key says whether there is one already, perhaps of this very instant: then that one counts.
+        if decisions.write_and_commit(WRITE, _parameters(actor, decided)) == 1:
+            return decided, True
     return _same_again(actor, new), False
 
 
@@ -122,8 +122,8 @@ def _with_rate(decisions: Decisions, actor: Actor, desk: gate.Desk, now: datetim
     if rate.max_orders is None or actor.account_id is None:
         return desk, now
     # Counted in a statement of its own after the lock, or two at once would each count without the other.
-    decisions.lock_engine(actor.account_id)
-    counted = decisions.one(COUNT_ACCEPTED, {"account_id": actor.account_id, "seconds": rate.per_seconds})
+    which = {"account_id": actor.account_id, "seconds": rate.per_seconds}
+    counted = decisions.count(COUNT_ACCEPTED, which, engine_id=actor.account_id)
     if counted is None:
         raise RuntimeError("a count has always one row")
     return replace(desk, accepted_lately=counted[1]), counted[0]
@@ -145,15 +145,13 @@ def _decide(actor: Actor, new: NewOrder, desk: gate.Desk, now: datetime) -> Show
         "decided_at": None if waits else rfc3339(now),
         "decided_by": None if waits else GATE,
         "decision_note": None,
-        "account_id": actor.account_id,
     }
 
 
 def _parameters(actor: Actor, decided: Shown) -> dict[str, Any]:
-    account_id = decided.pop("account_id")
     return {
         **decided,
-        "account_id": account_id,
+        "account_id": actor.account_id,
         "reasons": strict_json.dumps(decided["reasons"]),
         "after": strict_json.dumps(decided),
         "request_id": actor.request_id,
@@ -217,17 +215,14 @@ def as_json(order: Row[Any], now: datetime) -> Shown:
         "created_at": rfc3339(order.created_at),
         "expires_at": _instant(order.expires_at),
         "decided_at": _instant(order.expires_at if unwritten else order.decided_at),
-        "decided_by": DEADLINE if unwritten else order.decided_by,
+        "decided_by": moves.DEADLINE if unwritten else order.decided_by,
         "decision_note": order.decision_note,
     }
 
 
 def amount(value: Any) -> Any:
     """A decimal as its shortest exact string: `10` for 10.000000000; anything else as it is."""
-    if not isinstance(value, Decimal):
-        return value
-    digits = format(value, "f")
-    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+    return gate.plain(value) if isinstance(value, Decimal) else value
 
 
 def _instant(value: datetime | None) -> str | None:
@@ -272,7 +267,7 @@ def look(actor: Actor, order_id: uuid.UUID) -> tuple[Shown, float]:
         # An approval made in time may not be committed yet: the row lock waits for it.
         with recording() as session:
             locked(session, actor, order_id)
-            _move(session, ONE_LATE, Mover.CLOCK, OrderStatus.EXPIRED, actor, None, order_id=order_id)
+            moves.expire_if_late(session, actor, order_id)
             now = database_now(session)
             row = _visible(session, actor, order_id)
             shown = as_json(row, now)
@@ -300,16 +295,17 @@ def page(
     if before_seq is not None:
         query = query.where(TABLE.c.seq < before_seq)
     with reading() as session:
-        rows = session.execute(_with_status(query, status, limit)).all()
         now = database_now(session)
+        rows = session.execute(_with_status(query, status, now, limit)).all()
     return [(row.seq, as_json(row, now)) for row in rows]
 
 
-def _with_status(query: Select[Any], status: OrderStatus | None, limit: int) -> Any:
+def _with_status(query: Select[Any], status: OrderStatus | None, now: datetime, limit: int) -> Any:
     if status is OrderStatus.PENDING_APPROVAL:
-        return query.where(WAITS, IN_TIME)
+        return query.where(WAITS, TABLE.c.expires_at > now)
     if status is OrderStatus.EXPIRED:  # written down, or not yet
-        both = union_all(query.where(TABLE.c.status == "expired"), query.where(WAITS, LATE)).subquery()
+        late = query.where(WAITS, TABLE.c.expires_at <= now)
+        both = union_all(query.where(TABLE.c.status == "expired"), late).subquery()
         return select(both).order_by(both.c.seq.desc()).limit(limit)
     return query if status is None else query.where(TABLE.c.status == status.value)
 
@@ -357,89 +353,5 @@ def settle(
 
     The order as it is afterwards, and whether this was the move; past its deadline it is written down as expired.
     """
-    won = _move(session, ONE, mover, to, actor, note, order_id=order_id) == 1
+    won = moves.move(session, mover, to, actor, note, order_id)
     return as_json(_visible(session, actor, order_id), database_now(session)), won
-
-
-# One statement for whatever ends the waiting of one order or of many, with one event for each. The clock is read
-# once, at its start: for one order that is after its row lock was granted, because a guard that waits for the lock
-# itself would judge by the time before the wait. What is late expires, whoever came.
-MOVE = """
-    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), moved AS (
-        UPDATE orders SET
-            status = CASE WHEN expires_at > clock.now THEN :to ELSE 'expired' END,
-            decided_at = CASE WHEN expires_at > clock.now THEN clock.now ELSE expires_at END,
-            decided_by = CASE WHEN expires_at > clock.now THEN :by ELSE :deadline END,
-            decision_note = CASE WHEN expires_at > clock.now THEN :note END
-        FROM clock
-        WHERE orders.status = 'pending_approval' AND {which}
-        RETURNING id, engine, client_order_id, ticker, orders.status, decided_at, decided_by, decision_note
-    ), recorded AS (
-        INSERT INTO audit_events (actor, action, subject, before, after, note, request_id)
-        SELECT decided_by,
-               CASE status WHEN 'released' THEN 'order.approve' WHEN 'rejected' THEN 'order.reject'
-                           WHEN 'canceled' THEN 'order.cancel' ELSE 'order.expire' END,
-               id::text,
-               same || jsonb_build_object('status', 'pending_approval', 'decided_at', NULL, 'decided_by', NULL),
-               same || jsonb_build_object('status', status, 'decided_by', decided_by, 'decided_at',
-                   to_char(decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
-               decision_note, :request_id
-        FROM moved, LATERAL (SELECT jsonb_build_object(
-            'engine', engine, 'client_order_id', client_order_id, 'ticker', ticker) AS same) AS unchanged
-    ), told AS (
-        SELECT pg_notify('{channel}', {told}) FROM moved {once}
-    )
-    SELECT count(*) FILTER (WHERE status = :to), (SELECT count(*) FROM told) FROM moved
-"""
-
-
-def _statement(which: str, *, many: bool = False) -> TextClause:
-    told, once = (f"'{MANY}'", "LIMIT 1") if many else ("id::text", "")
-    return text(MOVE.format(which=which, channel=CHANNEL, told=told, once=once))
-
-
-ONE = _statement("orders.id = :order_id")
-ONE_LATE = _statement("orders.id = :order_id AND expires_at <= clock.now")
-ALL = _statement("TRUE", many=True)
-# Several sweepers never collide, and none waits for an order that somebody is just deciding.
-DUE = _statement(
-    """id IN (
-        SELECT id FROM orders WHERE status = 'pending_approval' AND expires_at <= statement_timestamp()
-        ORDER BY expires_at, id LIMIT :most FOR UPDATE SKIP LOCKED
-    )"""
-)
-
-
-def _move(
-    session: Session,
-    statement: TextClause,
-    mover: Mover,
-    to: OrderStatus,
-    actor: Actor,
-    note: str | None,
-    **which: Any,
-) -> int:
-    """Run a form of MOVE; how many orders became `to`."""
-    if not is_legal(OrderStatus.PENDING_APPROVAL, to, mover):
-        raise ValueError(f"{mover} may not move an order to {to}")
-    values: Mapping[str, Any] = {
-        "to": to.value,
-        "by": actor.name,
-        "deadline": DEADLINE,
-        "note": note,
-        "request_id": actor.request_id,
-    }
-    return int(session.execute(statement, {**values, **which}).one()[0])
-
-
-def cancel_waiting(session: Session, actor: Actor, note: str) -> int:
-    """Cancel every order that waits, within a change of the mode; how many that were."""
-    # A halt that would take long is still better than one that fails.
-    session.execute(text("SET LOCAL statement_timeout = '60s'"))
-    return _move(session, ALL, Mover.MODE_CHANGE, OrderStatus.CANCELED, actor, note)
-
-
-def expire_due(actor: Actor, *, most: int = 1000) -> int:
-    """Write down what has expired, up to `most` orders; how many that were."""
-    with recording() as session:
-        return _move(session, DUE, Mover.CLOCK, OrderStatus.EXPIRED, actor, None, most=most)

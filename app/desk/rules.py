@@ -22,12 +22,11 @@ RULES = """
     SELECT clock_timestamp(), trading_mode, config::text,
            (SELECT coalesce(json_agg(json_build_array(ticker, extract(epoch FROM expires_at), reason)), '[]')
             FROM symbol_lockouts
-            WHERE {which} expires_at > now() AND expires_at > clock_timestamp()),
-           {more}
+            WHERE {which} expires_at > now() AND expires_at > clock_timestamp())
     FROM risk_configs WHERE is_active
 """
-ALL_LOCKOUTS = text(RULES.format(which="", more="NULL"))
-LOCKOUTS_OF_TICKER = text(RULES.format(which="(ticker = :ticker OR ticker = '*') AND", more="NULL"))
+ALL_LOCKOUTS = text(RULES.format(which=""))
+LOCKOUTS_OF_TICKER = text(RULES.format(which="(ticker = :ticker OR ticker = '*') AND"))
 
 
 @lru_cache(maxsize=32)
@@ -52,5 +51,5 @@ def in_force(session: Session, ticker: str | None = None) -> tuple[datetime, Des
     found = session.execute(which, {} if ticker is None else {"ticker": ticker}).one_or_none()
     if found is None:
         raise Conflict(NO_CONFIG, "config_missing")
-    now, mode, stored, lockouts, _ = found
+    now, mode, stored, lockouts = found
     return now, desk_from(mode, stored, lockouts)

@@ -8,27 +8,48 @@ that was kept elsewhere. (Schneier and Kelsey, Secure Audit Logs to Support Comp
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Row, insert, select, text
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Result, Row, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app import strict_json
+from app.desk import audit
 from app.desk.errors import Invalid
-from app.desk.times import rfc3339
-from app.desk.transaction import changing_rules, reading, recording
+from app.desk.transaction import between_writers, noting, reading
 from app.models import AuditSeal
 
-GENESIS = bytes(32)
-BATCH = 2000
 SEALERS_LOCK = 0x5365616C  # "Seal": one sealer at a time
+BATCH = 500  # a few milliseconds of hashing: the processes that seal answer requests too
+MOST_AT_ONCE = 5000
 
-EVENTS = """
-    SELECT id, created_at, actor, action, subject, before::text AS before, after::text AS after, note, request_id
-    FROM audit_events WHERE id > :after AND id <= :last ORDER BY id LIMIT :most
+# What a seal covers, as text that depends neither on the settings of a session nor on a dump and restore: jsonb
+# and numeric have one way of being written, and an instant is its seconds since 1970.
+COVERED = """
+    id, extract(epoch FROM created_at)::text AS created_at, actor, action, subject,
+    before::text AS before, after::text AS after, note, request_id
 """
+TO_SEAL = f"SELECT {COVERED} FROM audit_events WHERE id > :after AND id <= :last ORDER BY id LIMIT {BATCH}"  # noqa: S608 - made of constants
+# now() is the same throughout a transaction, so that it could be hashed before it is written.
+WRITE = """
+    INSERT INTO audit_seals (position, event_id, digest, sealed_at)
+    SELECT :position + number, event_id, decode(digest, 'hex'), now()
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:digests AS text[])) WITH ORDINALITY made (event_id, digest, number)
+"""
+EVENTS = f"SELECT {COVERED} FROM audit_events ORDER BY id"  # noqa: S608 - likewise
+SEALS = """
+    SELECT position, event_id, digest, extract(epoch FROM sealed_at)::text AS sealed_at
+    FROM audit_seals ORDER BY position
+"""
+COUNT_UNSEALED = """
+    SELECT count(*) FROM audit_events WHERE id > (SELECT coalesce(max(event_id), 0) FROM audit_seals)
+"""
+WRITTEN_HEAD = re.compile(r"(\d{1,19}):([0-9a-f]{64})", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,69 +65,84 @@ class Head:
     @classmethod
     def parse(cls, written: str) -> Head:
         """Raises Invalid when `written` is not what `audit head` prints."""
-        number, _, digest = written.strip().partition(":")
-        try:
-            head = cls(int(number), bytes.fromhex(digest))
-        except ValueError:
-            raise Invalid({"head": ["must be ID:HEX, as `audit head` prints it"]}) from None
-        if len(head.digest) != 32:
-            raise Invalid({"head": ["must have a digest of 64 hexadecimal digits"]})
-        return head
+        found = WRITTEN_HEAD.fullmatch(written.strip())
+        if found is None:
+            raise Invalid({"head": ["must be ID:HEX, as `audit head` prints it"]})
+        return cls(int(found[1]), bytes.fromhex(found[2]))
+
+
+START = Head(0, bytes(32))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `verify` found. `fault` is None when the record is whole; `unsealed` events are not covered yet."""
+    """What `verify` found: how many events are sealed and whole, and the head of these.
 
-    sealed: int
-    unsealed: int
-    head: Head
+    `fault` says what is wrong with the event after them, None when there is none; `unsealed` events came after all
+    that is sealed, and are not covered yet.
+    """
+
+    sealed: int = 0
+    head: Head = START
     fault: str | None = None
+    unsealed: int = 0
 
 
-def digest(previous: bytes, event: Row[Any]) -> bytes:
-    """The seal of an event after the seal before it. JSONB's own text is canonical, also after a restore."""
-    values = [
-        event.id, rfc3339(event.created_at), event.actor, event.action, event.subject,
-        event.before, event.after, event.note, event.request_id,
-    ]  # fmt: skip
-    return hashlib.sha256(previous + strict_json.dumps(values).encode()).digest()
+def seal(most: int = MOST_AT_ONCE) -> Head | None:
+    """Seal the oldest events that are not sealed yet, about `most` of them.
 
-
-def seal() -> Head | None:
-    """Seal what is not sealed yet; the new head, or None when there was nothing to do."""
-    # Whoever writes events holds the lock shared: once it was ours alone, no earlier event is still on its way.
-    with changing_rules() as session:
-        last = session.scalar(text("SELECT max(id) FROM audit_events")) or 0
-    head = None
-    while (sealed := _seal_batch(last)) is not None:
+    The new head; None when there was nothing to seal, or no instant between those who write.
+    """
+    with reading() as session:
+        if audit.latest_id(session) <= _end(session)[1].event_id:
+            return None  # and nobody had to wait
+    last, head = _last_settled(), None
+    for _ in range(0, most, BATCH):
+        sealed = _seal_batch(last)
+        if sealed is None:
+            break
         head = sealed
     return head
 
 
+def _last_settled() -> int:
+    """The newest event before which none is still on its way: numbers are given out before the commit, so that a
+    later one may be seen earlier. 0 when it cannot be told just now."""
+    try:
+        with between_writers() as session:
+            return audit.latest_id(session)
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            return 0
+        raise
+
+
 def _seal_batch(last: int) -> Head | None:
-    with recording() as session:
+    with noting() as session:
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SEALERS_LOCK})
         position, head = _end(session)
-        events = session.execute(text(EVENTS), {"after": head.event_id, "last": last, "most": BATCH}).all()
+        events = session.execute(text(TO_SEAL), {"after": head.event_id, "last": last}).all()
         if not events:
             return None
+        sealed_at = session.execute(text("SELECT extract(epoch FROM now())::text")).scalar_one()
         seals = []
         for event in events:
-            position += 1
-            head = Head(event.id, digest(head.digest, event))
-            seals.append({"position": position, "event_id": head.event_id, "digest": head.digest})
-        session.execute(insert(AuditSeal), seals)
+            head = Head(event.id, digest(head.digest, sealed_at, event))
+            seals.append(head)
+        columns = {"ids": [seal.event_id for seal in seals], "digests": [seal.digest.hex() for seal in seals]}
+        session.execute(text(WRITE), {"position": position, **columns})
         return head
 
 
+def digest(previous: bytes, sealed_at: str, event: Row[Any]) -> bytes:
+    """The seal of an event after the seal before it. What is sealed stays sealed: this can never change."""
+    return hashlib.sha256(previous + json.dumps([sealed_at, *event], separators=(",", ":")).encode()).digest()
+
+
 def _end(session: Session) -> tuple[int, Head]:
-    found = session.execute(
-        select(AuditSeal.position, AuditSeal.event_id, AuditSeal.digest)
-        .order_by(AuditSeal.position.desc())
-        .limit(1)
-    ).one_or_none()
-    return (found.position, Head(found.event_id, found.digest)) if found else (0, Head(0, GENESIS))
+    query = select(AuditSeal.position, AuditSeal.event_id, AuditSeal.digest).order_by(AuditSeal.position.desc())
+    found = session.execute(query.limit(1)).one_or_none()
+    return (found.position, Head(found.event_id, found.digest)) if found else (0, START)
 
 
 def head() -> Head:
@@ -116,56 +152,54 @@ def head() -> Head:
 
 
 def verify(kept: Head | None = None) -> Verdict:
-    """Walk the whole chain; names the first event that was altered, removed, inserted or reordered.
+    """Walk the whole record; name the first event that was altered, removed, inserted or reordered.
 
-    `kept` is a head from elsewhere: the chain must still pass through it.
+    `kept` is a head from elsewhere: the chain must still pass through it. A million events take no more memory
+    than a few do.
     """
     with reading() as session:
-        count, end = _end(session)
-        total = session.scalar(text("SELECT count(*) FROM audit_events WHERE id > :id"), {"id": end.event_id}) or 0
-        fault = _first_fault(session, end, kept)
-        return Verdict(sealed=count, unsealed=int(total), head=end, fault=fault)
+        with _stream(session, EVENTS) as events, _stream(session, SEALS) as seals:
+            verdict = _walk(iter(events), iter(seals), kept)
+        return replace(verdict, unsealed=session.execute(text(COUNT_UNSEALED)).scalar_one())
 
 
-def _first_fault(session: Session, end: Head, kept: Head | None) -> str | None:
-    previous = GENESIS
-    passed_kept = kept is None or kept.event_id == 0
-    events = _stream(session, end)
+def _walk(events: Iterator[Row[Any]], seals: Iterator[Row[Any]], kept: Head | None) -> Verdict:
+    sealed, head = 0, START
+    passed = kept in (None, START)
     event = next(events, None)
-    for position, seal in enumerate(_seals(session), 1):
-        if seal.position != position:
-            return f"the seal at position {position} was removed: event {seal.event_id} does not follow"
-        if event is None or event.id > seal.event_id:
-            return f"event {seal.event_id} was removed"
-        if event.id < seal.event_id:
-            return f"event {event.id} was inserted, or its seal removed"
-        previous = digest(previous, event)
-        if previous != seal.digest:
-            return f"event {event.id} was altered or reordered"
-        if kept is not None and kept.event_id == event.id:
-            if kept.digest != previous:
-                return f"the head kept elsewhere does not match at event {event.id}: the chain was rewritten"
-            passed_kept = True
+    for seal in seals:
+        fault = _fault(sealed + 1, head, seal, event)
+        if fault or event is None:
+            return Verdict(sealed, head, fault)
+        sealed, head = sealed + 1, Head(event.id, seal.digest)
+        if kept and not passed and head.event_id >= kept.event_id:
+            passed = head == kept
+            if not passed:
+                return Verdict(sealed, head, f"event {kept.event_id} is not that of the head that was kept")
         event = next(events, None)
-    if event is not None:
-        return f"event {event.id} was inserted, or its seal removed"
-    if not passed_kept and kept is not None:
-        return f"event {kept.event_id}, the head kept elsewhere, was removed"
+    if event is not None and event.id <= head.event_id:
+        return Verdict(sealed, head, f"event {event.id} is there twice")
+    if kept and not passed:
+        lost = f"what came after event {head.event_id} was removed, up to the head that was kept: {kept.event_id}"
+        return Verdict(sealed, head, lost)
+    return Verdict(sealed, head)
+
+
+def _fault(position: int, before: Head, seal: Row[Any], event: Row[Any] | None) -> str | None:
+    """Why `seal` is not the one at `position`, that of `event`, the next event after `before`."""
+    if event is None or event.id > seal.event_id:
+        return f"event {seal.event_id} was removed, or its seal was moved"
+    if event.id < seal.event_id:
+        return f"event {event.id} was inserted, or its seal was removed or moved"
+    if seal.position != position:
+        return (
+            f"what was between event {before.event_id} and event {event.id} was removed, or seals were renumbered"
+        )
+    if seal.digest != digest(before.digest, seal.sealed_at, event):
+        return f"event {event.id} is not what was sealed: it was altered or reordered, or its seal was"
     return None
 
 
-def _seals(session: Session) -> Iterator[Row[Any]]:
-    position = 0
-    query = "SELECT position, event_id, digest FROM audit_seals WHERE position > :p ORDER BY position LIMIT :most"
-    while rows := session.execute(text(query), {"p": position, "most": BATCH}).all():
-        yield from rows
-        position = rows[-1].position
-
-
-def _stream(session: Session, end: Head) -> Iterator[Row[Any]]:
-    """The events that ought to be sealed, in order."""
-    after = 0
-    rows: Sequence[Row[Any]]
-    while rows := session.execute(text(EVENTS), {"after": after, "last": end.event_id, "most": BATCH}).all():
-        yield from rows
-        after = rows[-1].id
+def _stream(session: Session, query: str) -> Result[Any]:
+    """The rows one by one, from a cursor of the server: a table may be larger than the memory."""
+    return session.execute(text(query), execution_options={"yield_per": 2000})

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from app.desk import approvals, audit, config, lockouts, orders
+from app.desk import approvals, audit, config, lockouts, orders, rules
 from app.desk.times import rfc3339
 from app.desk.transaction import reading
 from app.domain.gate import Reason
@@ -41,9 +41,9 @@ def snapshot() -> dict[str, Any]:
             total = (
                 session.scalar(select(func.count()).select_from(SymbolLockout).where(lockouts.is_active())) or 0
             )
-        by_ticker = approvals.tally(session)
-        waiting = approvals.waiting(session, limit=MOST_APPROVALS)
-        now = session.scalars(select(func.clock_timestamp())).one()
+        now, desk = rules.in_force(session)
+        by_ticker = approvals.tally(session, now)
+        waiting = approvals.waiting(session, now, desk, limit=MOST_APPROVALS)
         return {
             "trading_mode": row.trading_mode,
             "config_error": _config_error(row.config),

@@ -8,11 +8,13 @@ the lock was granted. So, when a stop has been acknowledged, nothing decided und
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.orm import Session
 
@@ -22,9 +24,12 @@ RULES_LOCK = 0x436F756E746572  # "Counter": any constant does, as long as nobody
 
 ENGINE_LOCKS = 0x456E67000000000  # "Eng", and the number of the account is added
 
-# Pools of their own, so that orders never wait for operators nor operators for orders: see app/__init__.py.
+# Pools of their own beside the general one, so that a halt never waits for a connection: see app/__init__.py.
+RULES = "rules"
 DECISIONS = "decisions"
 CREDENTIALS = "credentials"
+
+PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 def _take(lock: str, patience: str) -> str:
@@ -45,13 +50,12 @@ OWN_RULES = _take("pg_advisory_xact_lock", "10s")
 # for the lock, and what stalls afterwards is cut off by the server.
 BEGIN_DECISION = f"""
     BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_shared({RULES_LOCK});
-    SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '1s'
-"""
+    SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '1s'"""
 
 SESSION_SETTINGS = """
     SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;
     SET synchronous_commit = on;
-    SET timezone = 'UTC';
+    SET timezone = 'UTC'; SET datestyle = 'ISO'; SET client_encoding = 'UTF8';
     SET statement_timeout = '10s';
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '10s'
@@ -67,7 +71,7 @@ SHORT_SETTINGS = """
 @contextmanager
 def changing_rules() -> Iterator[Session]:
     """A transaction that changes what orders are decided by; commits at the end, rolls back on an error."""
-    with _beginning(OWN_RULES) as session:
+    with _beginning(OWN_RULES, RULES) as session:
         yield session
 
 
@@ -86,10 +90,23 @@ def noting() -> Iterator[Session]:
 
 
 @contextmanager
-def _beginning(first: str) -> Iterator[Session]:
-    with Session(db.engine, expire_on_commit=False) as session, session.begin():
+def _beginning(first: str, pool: str | None = None) -> Iterator[Session]:
+    with Session(db.engines[pool], expire_on_commit=False) as session, session.begin():
         session.connection().exec_driver_sql(first)
         yield session
+
+
+class Statement:
+    """A statement that every connection of the decisions' pool has planned before: `sql` has %(name)s parameters.
+
+    It is called by name and with literals, so that several of them go to the server in one round trip; each has a
+    snapshot of its own all the same.
+    """
+
+    def __init__(self, name: str, sql: str) -> None:
+        names = list(dict.fromkeys(PARAMETER.findall(sql)))
+        self.prepare = f"PREPARE {name} AS {sql % {each: f'${place}' for place, each in enumerate(names, 1)}}"
+        self.call = f"EXECUTE {name}({', '.join(f'%({each})s' for each in names)})"
 
 
 class Decisions:
@@ -98,34 +115,47 @@ class Decisions:
     def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
         self._cursor = cursor
 
-    def one(self, query: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        """The first row, if there is one."""
-        return self._cursor.execute(query, parameters).fetchone()
+    def first_row(self) -> tuple[Any, ...] | None:
+        """Of the statement that ran last."""
+        return self._cursor.set_result(-1).fetchone()
 
-    def run(self, statement: str, parameters: Mapping[str, Any]) -> int:
-        """How many rows the statement wrote."""
-        return self._cursor.execute(statement, parameters).rowcount
+    def count(
+        self, statement: Statement, parameters: Mapping[str, Any], *, engine_id: int
+    ) -> tuple[Any, ...] | None:
+        """The first row, read after the engine's own lock was granted: until the commit nobody else reads so."""
+        lock = f"SELECT pg_advisory_xact_lock({ENGINE_LOCKS + engine_id})"
+        self._cursor.execute(f"{lock}; {statement.call}", parameters)
+        return self.first_row()
 
-    def lock_engine(self, account_id: int) -> None:
-        """From here to the commit, no other order of this engine is counted."""
-        self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ENGINE_LOCKS + account_id])
+    def write_and_commit(self, statement: Statement, parameters: Mapping[str, Any]) -> int:
+        """How many rows the statement wrote, for good."""
+        self._cursor.execute(f"{statement.call}; COMMIT", parameters)
+        return self._cursor.set_result(0).rowcount
 
 
 @contextmanager
-def deciding() -> Iterator[Decisions]:
-    """A transaction that decides an order under the shared lock; commits at the end, rolls back on an error."""
-    connection, cursor = _first_statement(DECISIONS, BEGIN_DECISION)
+def deciding(first: Statement, parameters: Mapping[str, Any]) -> Iterator[Decisions]:
+    """A transaction that decides an order under the shared lock, with the `first` look at the desk behind it.
+
+    Whatever has not been written and committed by its end is rolled back.
+    """
+    connection, cursor = _first_statement(DECISIONS, f"{BEGIN_DECISION}; {first.call}", parameters)
     try:
         yield Decisions(cursor)
-        cursor.execute("COMMIT")
+        _end(cursor)
     except BaseException:
         try:
-            cursor.execute("ROLLBACK")
+            _end(cursor)
         except psycopg.Error:
             connection.invalidate()
         raise
     finally:
         connection.close()  # back into the pool
+
+
+def _end(cursor: psycopg.Cursor[Any]) -> None:
+    if cursor.connection.info.transaction_status is not TransactionStatus.IDLE:
+        cursor.execute("ROLLBACK")
 
 
 def look_up(query: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -149,6 +179,7 @@ def _first_statement(
         return connection, _run(connection, statement, parameters)
     except psycopg.OperationalError:
         if not _is_dead(connection):
+            connection.driver_connection.rollback()  # type: ignore[union-attr]
             connection.close()
             raise
         connection.invalidate()
@@ -181,4 +212,19 @@ def reading() -> Iterator[Session]:
     """One snapshot: everything read in it was true at the same instant."""
     snapshot = db.engine.execution_options(isolation_level="REPEATABLE READ")
     with Session(snapshot) as session:
+        yield session
+
+
+# Whoever waits for the lock to himself keeps the orders of all engines waiting behind him, so he soon gives up.
+BETWEEN_WRITERS = f"""
+    SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '200ms';
+    SELECT pg_advisory_xact_lock({RULES_LOCK})
+"""
+
+
+@contextmanager
+def between_writers() -> Iterator[Session]:
+    """An instant in which nobody is in the middle of writing to the record: every event that has a number by now
+    is committed, or never will be. Raises OperationalError (of LockNotAvailable) when it is long in coming."""
+    with _beginning(BETWEEN_WRITERS) as session:
         yield session

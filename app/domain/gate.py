@@ -186,10 +186,11 @@ def _over_limits(order: Order, limits: PositionLimits) -> Iterator[Reason]:
         "price_collar_pct": _outside(order, limits.price_collar_pct),
     }
     if over["max_order_quantity"]:
-        yield Reason(ReasonCode.ORDER_QUANTITY_LIMIT, f"the quantity is above {limits.max_order_quantity:f}")
+        yield Reason(ReasonCode.ORDER_QUANTITY_LIMIT, f"the quantity is above {plain(limits.max_order_quantity)}")
     if over["max_order_value"]:
         yield Reason(
-            ReasonCode.ORDER_VALUE_LIMIT, f"the value {order.value:f} is above {limits.max_order_value:f}"
+            ReasonCode.ORDER_VALUE_LIMIT,
+            f"the value {plain(order.value)} is above {plain(limits.max_order_value)}",
         )
     if unknown := [name for name, verdict in over.items() if verdict is None]:
         yield Reason(
@@ -198,9 +199,17 @@ def _over_limits(order: Order, limits: PositionLimits) -> Iterator[Reason]:
     if over["price_collar_pct"]:
         yield Reason(
             ReasonCode.PRICE_COLLAR,
-            f"the limit price {order.limit_price:f} is more than {limits.price_collar_pct:f} %"
-            f" from {order.reference_price:f}",
+            f"the limit price {plain(order.limit_price)} is more than {plain(limits.price_collar_pct)} %"
+            f" from {plain(order.reference_price)}",
         )
+
+
+def plain(value: Decimal | None) -> str:
+    """The shortest exact way to write it: `10` for 10.000000000, never an exponent; "" for None."""
+    if value is None:
+        return ""
+    digits = format(value, "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 # Each of these is None where the limit is set and no known price lets it be computed.

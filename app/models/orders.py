@@ -11,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
-    ForeignKey,
     Identity,
     Index,
     Numeric,
@@ -43,7 +42,11 @@ class Order(Model):
         CheckConstraint("side IN ('buy', 'sell')", name="side"),
         CheckConstraint("num_nonnulls(qty, notional) = 1", name="qty_or_notional"),
         # least() passes nulls over, and there is always a quantity or a notional.
-        CheckConstraint("least(qty, notional, limit_price, stop_price, reference_price) > 0", name="positive"),
+        CheckConstraint(
+            "least(qty, notional, limit_price, stop_price, reference_price) > 0"
+            " AND greatest(qty, notional, limit_price, stop_price, reference_price) < 'NaN'",
+            name="positive",
+        ),
         CheckConstraint("type IN ('market', 'limit', 'stop', 'stop_limit')", name="type"),
         CheckConstraint(
             "(limit_price IS NOT NULL) = (type IN ('limit', 'stop_limit'))"
@@ -72,7 +75,9 @@ class Order(Model):
 
     seq: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(Uuid, unique=True, server_default=text("gen_random_uuid()"))
-    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    # No foreign key: it would lock the account's row for every order of its engine, shared with all others that
+    # are under way, and accounts are never removed.
+    account_id: Mapped[int] = mapped_column(BigInteger)
     engine: Mapped[str] = mapped_column(Text)
     client_order_id: Mapped[str] = mapped_column(Text)
     ticker: Mapped[str] = mapped_column(Text)

@@ -39,8 +39,12 @@ def answer_unless_known(data: Any, tag: str) -> Response:
     return answer(data, headers=headers)
 
 
-def read_form(kind: type[FormType]) -> FormType:
+def read_form(kind: type[FormType], *, may_be_missing: bool = False) -> FormType:
     """The body as a valid form. 415, 400 or 422 otherwise, naming the field."""
+    if may_be_missing and not (
+        request.content_type or request.content_length or "Transfer-Encoding" in request.headers
+    ):
+        return kind.from_json({})
     if request.mimetype != "application/json":
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json")
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from flask import Flask, Response, flash, g, redirect, request, session, url_for
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, Response, flash, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app import accounts, sign_in
 from app.desk.actor import Actor
@@ -20,6 +20,10 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="countersign"'}
 
 class Sessions(SecureCookieSessionInterface):
     """Flask's signed cookie, marked Secure whenever the browser came by TLS."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        # Programs have no cookie, and looking for one takes as long as looking their token up.
+        return super().open_session(app, request) if "Cookie" in request.headers else self.session_class()
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure

@@ -21,6 +21,14 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+ALWAYS = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    # Flask-WTF wants a Referer under HTTPS, so never no-referrer.
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
 HSTS = "max-age=31536000"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -32,13 +40,8 @@ def _name_request() -> None:
 
 def _add_headers(response: Response) -> Response:
     headers = response.headers
-    headers["X-Request-ID"] = g.get("request_id", "")
-    headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["X-Frame-Options"] = "DENY"
-    # Flask-WTF wants a Referer under HTTPS, so never no-referrer.
-    headers["Referrer-Policy"] = "same-origin"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers.extend(ALWAYS)
+    headers.add("X-Request-ID", g.get("request_id", ""))
     if request.endpoint != "static" or response.status_code >= 400:
         headers["Cache-Control"] = "no-store"
         headers.add("Vary", "Cookie, Authorization")

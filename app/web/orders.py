@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import psycopg
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -31,7 +31,7 @@ from app.web.body import (
     read_word,
     write_cursor,
 )
-from app.web.errors import BUSY, database_problem, problem_body, status_of
+from app.web.errors import BUSY, Refusal, database_problem, problem_body, status_of
 from app.web.guard import actor
 from app.web.permissions import API
 
@@ -46,8 +46,7 @@ def post_order() -> Response:
     order, made = orders.submit(actor(), orders.NewOrder(**read_form(OrderForm).order()))
     if not made:
         return answer(order)
-    location = url_for("orders.get_order", order_id=order["id"])
-    return answer(order, HTTPStatus.CREATED, {"Location": location})
+    return answer(order, HTTPStatus.CREATED, {"Location": f"{API}/orders/{order['id']}"})
 
 
 @blueprint.get("/orders")
@@ -105,7 +104,7 @@ def get_approvals() -> Response:
 
 @blueprint.post("/approvals/<order_id>/approve")
 def approve(order_id: str) -> Response:
-    note = read_form(ApproveForm).note.data or None
+    note = read_form(ApproveForm, may_be_missing=True).note.data or None
     return answer(approvals.approve(actor(), _order_id(order_id), note))
 
 
@@ -118,18 +117,23 @@ def reject(order_id: str) -> Response:
 @blueprint.post("/approvals/decisions")
 def decide() -> Response:
     """Each in a transaction of its own, in the order given: a result for each, and none hides another."""
-    return answer({"results": [_decided(entry) for entry in read_form(DecisionsForm).entries]})
+    until = time.monotonic() + LONGEST_WAIT
+    return answer({"results": [_decided(entry, until) for entry in read_form(DecisionsForm).entries]})
 
 
-def _decided(entry: DecisionForm) -> dict[str, Any]:
+def _decided(entry: DecisionForm, until: float) -> dict[str, Any]:
+    if time.monotonic() > until:
+        return _not_decided(entry, problem_body(HTTPStatus.SERVICE_UNAVAILABLE, BUSY, "busy"))
     try:
-        wanted = _order_id(entry.id.data)
+        wanted, who = _order_id(entry.id.data), guard.actor_still()
         if entry.action.data == Choice.APPROVE:
-            order = approvals.approve(actor(), wanted, entry.note.data or None)
+            order = approvals.approve(who, wanted, entry.note.data or None)
         else:
-            order = approvals.reject(actor(), wanted, entry.reason.data)
+            order = approvals.reject(who, wanted, entry.reason.data)
     except DeskError as error:
         return _not_decided(entry, problem_body(status_of(error), error.detail, error.code) | dict(error.more))
+    except Refusal as refusal:  # the credential was revoked meanwhile
+        return _not_decided(entry, problem_body(refusal.status, str(refusal), refusal.code))
     except (DBAPIError, psycopg.Error) as error:
         found = database_problem(error)
         if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -16,7 +17,7 @@ from flask import (
     url_for,
 )
 
-from app.desk import audit, config, lockouts, state
+from app.desk import approvals, audit, config, lockouts, orders, state
 from app.desk.actor import Actor
 from app.desk.errors import DeskError, Forbidden
 from app.domain.risk import TradingMode
@@ -27,10 +28,11 @@ from app.forms import (
     ExtendLockoutForm,
     LockoutForm,
     ModeForm,
+    RejectForm,
     SignalLayersForm,
 )
 from app.web.api import read_lockout_id
-from app.web.body import read_choice, read_number_cursor, read_word, write_cursor
+from app.web.body import read_choice, read_id, read_number_cursor, read_word, write_cursor
 from app.web.errors import desk_error
 from app.web.guard import actor
 
@@ -54,6 +56,7 @@ class Me:
             who.role.value,
             {
                 "operate": who.may(Act.OPERATE),
+                "decide": who.may(Act.DECIDE_ORDERS),
                 "go_live": who.may(Act.GO_LIVE),
                 "live_approval": who.may(Act.CHANGE_LIVE_APPROVAL),
                 "configure": who.may(Act.REPLACE_CONFIG),
@@ -145,11 +148,14 @@ def change_mode() -> Any:
         error = None
         if _confirmed():
             error = "A reason is required." if missing else f"Type {GO_LIVE_WORD} to go live."
-        return _confirm(
-            "Go live" if live else f"Switch to {to} trading",
+        explanation = (
             "Released orders will go to the market with real money."
             if live
-            else "Orders will be decided by the gate again, in paper trading.",
+            else "Orders will be decided by the gate again, in paper trading."
+        )
+        return _confirm(
+            "Go live" if live else f"Switch to {to} trading",
+            explanation + _what_is_lost(),
             "Go live" if live else f"Switch to {to}",
             need_reason=True,
             need_word=GO_LIVE_WORD if live else None,
@@ -164,6 +170,12 @@ def change_mode() -> Any:
         expected_versions=_version_shown(),
     )
     return _back("success", f"The trading mode is {to}.")
+
+
+def _what_is_lost() -> str:
+    waiting = state.snapshot()["approvals_total"]
+    whose = "The order that waits" if waiting == 1 else f"All {waiting} orders that wait"
+    return f" {whose} for approval will be canceled." if waiting else ""
 
 
 def _version_shown() -> frozenset[int] | None:
@@ -229,6 +241,47 @@ def remove_lockout(lockout_id: str) -> Any:
         )
     lockouts.remove(actor(), read_lockout_id(lockout_id))
     return _back("success", "The lockout is removed.")
+
+
+# Orders that wait
+
+
+@blueprint.post("/trading/approvals/<order_id>/approve")
+def approve_order(order_id: str) -> Any:
+    """One click in paper trading; real money is asked about once."""
+    order = _order(order_id)
+    if order["trading_mode"] == TradingMode.LIVE and not _confirmed():
+        return _confirm(
+            "Approve with real money", f"{_words(order)} goes to the market at once, with real money.", "Approve"
+        )
+    approvals.approve(actor(), uuid.UUID(order["id"]), None)
+    return _back("success", f"{_words(order)} is released.")
+
+
+@blueprint.post("/trading/approvals/<order_id>/reject")
+def reject_order(order_id: str) -> Any:
+    order = _order(order_id)
+    form = RejectForm(request.form)
+    if not form.validate():
+        return _confirm(
+            "Reject order",
+            f"{_words(order)}: {order['engine']} is told no, and why.",
+            "Reject",
+            need_reason=True,
+            error=f"Reason {' '.join(form.reason.errors)}." if _confirmed() else None,
+        )
+    approvals.reject(actor(), uuid.UUID(order["id"]), form.reason.data)
+    return _back("success", f"{_words(order)} is rejected.")
+
+
+def _order(order_id: str) -> dict[str, Any]:
+    return orders.get(actor(), read_id(order_id, orders.NO_SUCH))
+
+
+def _words(order: dict[str, Any]) -> str:
+    """Buy 10 AAPL, or Buy 5000 notional of AAPL."""
+    size = order["qty"] or f"{order['notional']} notional of"
+    return f"{order['side'].capitalize()} {size} {order['ticker']}"
 
 
 # Audit

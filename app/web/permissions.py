@@ -66,6 +66,8 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("POST", "/trading/lockouts"): Act.OPERATE,
     ("POST", "/trading/lockouts/<lockout_id>/extend"): Act.OPERATE,
     ("POST", "/trading/lockouts/<lockout_id>/remove"): Act.OPERATE,
+    ("POST", "/trading/approvals/<order_id>/approve"): Act.DECIDE_ORDERS,
+    ("POST", "/trading/approvals/<order_id>/reject"): Act.DECIDE_ORDERS,
 }
 
 

@@ -52,7 +52,9 @@ def _orders() -> None:
         sa.CheckConstraint("side IN ('buy', 'sell')", name=op.f("ck_orders_side")),
         sa.CheckConstraint("num_nonnulls(qty, notional) = 1", name=op.f("ck_orders_qty_or_notional")),
         sa.CheckConstraint(
-            "least(qty, notional, limit_price, stop_price, reference_price) > 0", name=op.f("ck_orders_positive")
+            "least(qty, notional, limit_price, stop_price, reference_price) > 0"
+            " AND greatest(qty, notional, limit_price, stop_price, reference_price) < 'NaN'",
+            name=op.f("ck_orders_positive"),
         ),
         sa.CheckConstraint("type IN ('market', 'limit', 'stop', 'stop_limit')", name=op.f("ck_orders_type")),
         sa.CheckConstraint(
@@ -74,7 +76,6 @@ def _orders() -> None:
         sa.CheckConstraint(
             "status <> 'pending_approval' OR expires_at IS NOT NULL", name=op.f("ck_orders_deadline")
         ),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_orders_account_id")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_orders")),
         sa.UniqueConstraint("id", name=op.f("uq_orders_id")),
         sa.UniqueConstraint("account_id", "client_order_id", name=op.f("uq_orders_account_id_client_order_id")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ FLAGS = (
 )
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+SCRIPTS = {"operator": "script", "engine": "momentum-bot"}  # service accounts
 NAMES = {"viewer": "vera", "operator": "olga", "admin": "ada"}
 PATIENCE = 20_000  # milliseconds; a page that polls hears of a change within 5 seconds, on a busy machine later
 
@@ -61,6 +63,14 @@ class OpenPage(Protocol):
 
 class SignIn(Protocol):
     def __call__(self, page: Page, role: str = "operator", path: str = "/trading") -> str: ...
+
+
+class SendOrder(Protocol):
+    def __call__(self, ticker: str = "AAPL", side: str = "buy", **more: Any) -> str: ...
+
+
+class AsScript(Protocol):
+    def __call__(self, role: str, method: str, path: str, body: Any) -> Any: ...
 
 
 class LockOut(Protocol):
@@ -129,23 +139,48 @@ def sign_in(server: Server) -> SignIn:
 
 
 @pytest.fixture
-def lock_out(server: Server) -> LockOut:
-    """Makes a lockout as a script does, beside the page; its id."""
-    made: dict[str, str] = {}
+def as_script(server: Server) -> AsScript:
+    """Asks a JSON route beside the page, with a token of that role; what was answered."""
+    tokens: dict[str, str] = {}
 
-    def make(ticker: str, reason: str = "news", minutes: int = 60, kind: str = "manual") -> str:
-        token = made.setdefault("token", "") or server.add_token("script", "operator")
-        made["token"] = token
-        body = {"ticker": ticker, "reason": reason, "duration_minutes": minutes, "lockout_type": kind}
+    def ask(role: str, method: str, path: str, body: Any) -> Any:
+        if role not in tokens:
+            tokens[role] = server.add_token(SCRIPTS[role], role)
         request = urllib.request.Request(
-            f"{server.url}/api/admin/trading/lockouts",
+            f"{server.url}/api/admin/trading{path}",
             json.dumps(body).encode(),
-            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            {"Authorization": f"Bearer {tokens[role]}", "Content-Type": "application/json"},
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
-            return str(json.load(answer)["id"])
+            return json.load(answer)
+
+    return ask
+
+
+@pytest.fixture
+def lock_out(as_script: AsScript) -> LockOut:
+    """Makes a lockout as a script does, beside the page; its id."""
+
+    def make(ticker: str, reason: str = "news", minutes: int = 60, kind: str = "manual") -> str:
+        body = {"ticker": ticker, "reason": reason, "duration_minutes": minutes, "lockout_type": kind}
+        return str(as_script("operator", "POST", "/lockouts", body)["id"])
 
     return make
+
+
+@pytest.fixture
+def send_order(server: Server, as_script: AsScript) -> SendOrder:
+    """Sends an order as an engine does, on a desk where every order waits for a person; its id."""
+    server.sql("""UPDATE risk_configs SET config = '{"operator_approval": {"auto_approve_paper": false}}'""")
+    numbers = itertools.count(1)
+
+    def send(ticker: str = "AAPL", side: str = "buy", **more: Any) -> str:
+        order = {"client_order_id": f"order-{next(numbers)}", "ticker": ticker, "side": side, "type": "market"}
+        size = {} if "notional" in more else {"qty": "10"}
+        return str(as_script("engine", "POST", "/orders", order | size | more)["id"])
+
+    return send
 
 
 @pytest.fixture

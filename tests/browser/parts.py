@@ -13,6 +13,7 @@ PAPER = "Paper Order Approval"
 LIVE = "Live Order Approval"
 PENDING = "Pending Approvals"
 LOCKOUTS = "Active Lockouts"
+DECISIONS = "Recent decisions"
 API = "**/api/admin/trading"
 
 
@@ -45,6 +46,44 @@ def rows(page: Page) -> Locator:
 
 def row(page: Page, ticker: str) -> Locator:
     return rows(page).filter(has=page.get_by_role("cell", name=re.compile(rf"^{re.escape(ticker)}( |$)")))
+
+
+def waiting(page: Page) -> Locator:
+    """The rows of the orders that wait, and of those that just stopped waiting."""
+    return card(page, PENDING).locator("tr.order")
+
+
+def order(page: Page, ticker: str) -> Locator:
+    return waiting(page).filter(has=page.get_by_text(ticker, exact=True))
+
+
+def approve(page: Page, ticker: str) -> Locator:
+    return order(page, ticker).get_by_role("button", name="Approv")
+
+
+def reject(page: Page, ticker: str) -> Locator:
+    return order(page, ticker).get_by_role("button", name="Reject")
+
+
+def select(page: Page, ticker: str) -> None:
+    order(page, ticker).get_by_role("checkbox").check()
+
+
+def bulk(page: Page) -> Locator:
+    return page.get_by_role("group", name="Decide the selected orders")
+
+
+def decisions(page: Page) -> Locator:
+    """The rows of the orders that were decided."""
+    return card(page, DECISIONS).get_by_role("row").filter(has=page.get_by_role("cell"))
+
+
+def heading(page: Page) -> Locator:
+    return card(page, PENDING).get_by_role("heading", name="Pending Approvals")
+
+
+def announced(page: Page, text: str) -> Locator:
+    return page.get_by_role("status").filter(has_text=text)
 
 
 def mode(page: Page) -> Locator:

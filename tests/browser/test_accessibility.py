@@ -9,8 +9,21 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.settings import PROJECT
-from tests.browser.conftest import DESKTOP, PHONE, Complaints, LockOut, OpenPage, SignIn
-from tests.browser.parts import PAPER, awake, dialog, fill_lockout, lock_form, look_again, switch
+from tests.browser.conftest import DESKTOP, PHONE, Complaints, LockOut, OpenPage, SendOrder, SignIn
+from tests.browser.parts import (
+    PAPER,
+    approve,
+    awake,
+    bulk,
+    dialog,
+    fill_lockout,
+    lock_form,
+    look_again,
+    order,
+    reject,
+    switch,
+    waiting,
+)
 from tests.serving import Server
 
 AXE = Path(PROJECT / "node_modules/axe-core/axe.min.js")
@@ -54,6 +67,23 @@ def crowd(lock_out: LockOut) -> None:
     lock_out("AAPL", "News shock: guidance withdrawn", 59, "news_shock")
     lock_out("BTC/USD", "x" * 400, 1, "cooldown")
     lock_out("*", "Exchange outage; call the desk before you remove this one", 100_000)
+
+
+def crowd_of_orders(send_order: SendOrder, lock_out: LockOut, server: Server) -> None:
+    """Orders of every kind: about to time out, locked, of a long name, with a long rationale, and decided ones."""
+    lock_out("LOCKED", "Exchange outage; call the desk before you remove this one")
+    send_order("AAPL", type="limit", limit_price="187.5", reference_price="188", rationale="Short.")
+    send_order("ABCDEFGHIJKLMNOPQRST", "sell", notional="123456789012345678.123456789", rationale="long " * 300)
+    prices = {"stop_price": "123456789012345678.123456789", "limit_price": "123456789012345678.123456789"}
+    send_order("BTC/USD", qty="0.123456789", type="stop_limit", strategy="s" * 200, **prices)
+    server.sql("UPDATE orders SET expires_at = now() + interval '50 seconds' WHERE ticker = 'AAPL'")
+    server.sql("UPDATE risk_configs SET config = '{}'")
+    send_order("LOCKED")
+    send_order("FREE", "sell", notional="1200.5")
+    server.sql(
+        "UPDATE orders SET status = 'pending_approval', decided_at = NULL, decided_by = NULL, reasons = '[]',"
+        " expires_at = now() + interval '1 day' WHERE ticker = 'LOCKED'"
+    )
 
 
 def test_signing_in(seen: Page, complaints: Complaints) -> None:
@@ -126,6 +156,59 @@ def test_trading_before_a_viewer(seen: Page, sign_in: SignIn, lock_out: LockOut)
     check(seen)
 
 
+def test_trading_with_orders_that_wait(
+    seen: Page, sign_in: SignIn, send_order: SendOrder, lock_out: LockOut, server: Server, complaints: Complaints
+) -> None:
+    complaints.expect("ERR_FAILED")
+    crowd_of_orders(send_order, lock_out, server)
+    sign_in(seen, "operator")
+    awake(seen)
+    expect(waiting(seen)).to_have_count(4)
+    check(seen)
+    order(seen, "BTC/USD").get_by_role("checkbox").check()
+    seen.locator("summary:visible").first.click()
+    expect(bulk(seen)).to_be_visible()
+    check(seen)
+    seen.route("**/approvals/*/approve", lambda route: route.abort())
+    approve(seen, "AAPL").click()
+    expect(order(seen, "AAPL")).to_contain_text("may or may not have been made")
+    check(seen)
+    bulk(seen).get_by_role("button", name="Approve 1").click()
+    expect(dialog(seen)).to_be_visible()
+    check(seen)
+    seen.keyboard.press("Escape")
+    reject(seen, "AAPL").click()
+    dialog(seen).get_by_label("Reason").fill("no")
+    dialog(seen).get_by_role("button", name="Reject").click()
+    expect(order(seen, "AAPL")).to_contain_text("Rejected by olga")
+    check(seen)
+
+
+def test_the_list_of_keys(page: Page, sign_in: SignIn, send_order: SendOrder) -> None:
+    send_order()
+    sign_in(page)
+    awake(page)
+    page.keyboard.press("?")
+    expect(dialog(page)).to_be_visible()
+    check(page)
+
+
+def test_very_many_orders_that_wait_before_a_viewer(
+    seen: Page, sign_in: SignIn, send_order: SendOrder, server: Server
+) -> None:
+    send_order()
+    server.sql(
+        "INSERT INTO orders (account_id, engine, client_order_id, ticker, side, qty, type, time_in_force,"
+        " trading_mode, status, expires_at, rationale)"
+        " SELECT account_id, engine, 'more-' || n, 'SYM' || n, side, n, type, time_in_force, trading_mode, status,"
+        " expires_at, repeat('a long rationale ', 20) FROM orders, generate_series(1, 40) AS n"
+    )
+    sign_in(seen, "viewer")
+    awake(seen)
+    expect(waiting(seen)).to_have_count(41)
+    check(seen)
+
+
 def test_audit(seen: Page, sign_in: SignIn, lock_out: LockOut) -> None:
     crowd(lock_out)
     sign_in(seen, path="/audit")
@@ -153,15 +236,21 @@ def test_a_page_that_is_not_there(page: Page, sign_in: SignIn, complaints: Compl
 
 
 @pytest.mark.parametrize("path", ["/trading", "/audit"])
-def test_at_twice_the_size(open_page: OpenPage, sign_in: SignIn, lock_out: LockOut, path: str) -> None:
+def test_at_twice_the_size(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, lock_out: LockOut, server: Server, path: str
+) -> None:
     crowd(lock_out)
+    crowd_of_orders(send_order, lock_out, server)
     page = open_page(viewport=ZOOMED, device_scale_factor=2)
     sign_in(page, "admin", path=path)
     fits(page)
 
 
-def test_targets_are_large_enough(open_page: OpenPage, sign_in: SignIn, lock_out: LockOut) -> None:
+def test_targets_are_large_enough(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, lock_out: LockOut, server: Server
+) -> None:
     crowd(lock_out)
+    crowd_of_orders(send_order, lock_out, server)
     page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
     sign_in(page, "admin")
     awake(page)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Complaints, LockOut, OpenPage, SignIn
+from tests.browser.conftest import Complaints, LockOut, OpenPage, SendOrder, SignIn
 from tests.browser.parts import (
     MACRO,
     PAPER,
     PENDING,
+    approve,
     card,
+    decisions,
     expect_mode,
     expect_switch,
     fill_lockout,
     lock_form,
+    order,
+    reject,
     row,
     rows,
     switch,
+    waiting,
 )
 from tests.serving import Server
 
@@ -139,3 +145,59 @@ def test_signing_out(plain: Page) -> None:
     expect(plain.get_by_role("heading", name="Sign in")).to_be_visible()
     plain.goto("/trading")
     expect(plain.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_an_order_is_approved_in_one_click(plain: Page, send_order: SendOrder, server: Server) -> None:
+    send_order("AAPL")
+    send_order("MSFT")
+    plain.reload()
+    expect(order(plain, "AAPL")).to_contain_text("until")
+    approve(plain, "AAPL").click()
+    expect(plain.get_by_role("status").filter(has_text="Buy 10 AAPL is released.")).to_be_visible()
+    expect(waiting(plain)).to_have_count(1)
+    expect(decisions(plain)).to_have_text(re.compile(r"Released.*AAPL.*olga", re.DOTALL))
+    assert server.sql("SELECT ticker FROM orders WHERE status = 'released'") == [("AAPL",)]
+
+
+def test_with_real_money_approving_asks_first(plain: Page, send_order: SendOrder, server: Server) -> None:
+    server.sql("UPDATE risk_configs SET trading_mode = 'live'")
+    send_order("AAPL")
+    plain.reload()
+    approve(plain, "AAPL").click()
+    expect(plain.get_by_role("main")).to_contain_text("Buy 10 AAPL goes to the market at once, with real money.")
+    assert server.sql("SELECT status FROM orders") == [("pending_approval",)]
+    confirm(plain)
+    expect(plain.get_by_role("status").filter(has_text="Buy 10 AAPL is released.")).to_be_visible()
+
+
+def test_rejecting_an_order_asks_why(plain: Page, send_order: SendOrder, server: Server) -> None:
+    send_order("AAPL", notional="2500")
+    plain.reload()
+    reject(plain, "AAPL").click()
+    expect(plain.get_by_role("main")).to_contain_text("Buy 2500 notional of AAPL")
+    confirm(plain)
+    expect(plain.get_by_role("alert")).to_contain_text("Reason is required.")
+    plain.get_by_label("Reason").fill("too large")
+    confirm(plain)
+    expect(plain.get_by_role("status").filter(has_text="is rejected.")).to_be_visible()
+    assert server.sql("SELECT status, decision_note FROM orders") == [("rejected", "too large")]
+
+
+def test_a_locked_order_says_why_and_goes_on_waiting(
+    plain: Page, send_order: SendOrder, lock_out: LockOut, server: Server
+) -> None:
+    send_order("AAPL")
+    lock_out("AAPL", "guidance withdrawn")
+    plain.reload()
+    expect(order(plain, "AAPL")).to_contain_text("Not approvable now: AAPL is locked out until")
+    approve(plain, "AAPL").click(force=True)
+    expect(plain.get_by_role("alert").filter(has_text="AAPL is locked out until")).to_be_visible()
+    assert server.sql("SELECT status FROM orders") == [("pending_approval",)]
+
+
+def test_changing_the_mode_says_what_is_lost(plain: Page, send_order: SendOrder, server: Server) -> None:
+    server.sql("UPDATE risk_configs SET trading_mode = 'live'")
+    send_order("AAPL")
+    plain.reload()
+    plain.get_by_role("button", name="Back to paper…").click()
+    expect(plain.get_by_role("main")).to_contain_text("The order that waits for approval will be canceled.")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from sqlalchemy.engine import URL
 
+from app.keeper import LEADER_LOCK
 from tests.database import connect
 
 # Of this database alone: others use the same server.
-ADVISORY_LOCKS = """
+# The keeper's leader holds one of its own for as long as it leads.
+ADVISORY_LOCKS = f"""
     SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
     WHERE locktype = 'advisory' AND datname = current_database()
+      AND (classid::bigint << 32) + objid::bigint <> {LEADER_LOCK}
 """
 
 # The table in which Alembic remembers what it did is not ours.

@@ -1,11 +1,13 @@
-"""What is on record stays on record: events are added, and never changed or removed."""
+"""What is on record stays on record: events and their seals are added, and never changed or removed."""
 
 from __future__ import annotations
 
 import psycopg
 import pytest
+from flask import Flask
 from psycopg import errors
 
+from app.desk import sealing
 from tests.conftest import Api
 from tests.serving import Desk
 
@@ -22,42 +24,54 @@ TAMPERING = [
     " SELECT id, 'x', action, subject, request_id FROM audit_events"
     " ON CONFLICT (id) DO UPDATE SET actor = 'somebody else'",
     "WITH gone AS (DELETE FROM audit_events RETURNING 1) SELECT count(*) FROM gone",
+    "UPDATE audit_seals SET digest = sha256('x')",
+    "UPDATE audit_seals SET sealed_at = sealed_at WHERE false",
+    "DELETE FROM audit_seals",
+    "DELETE FROM audit_seals WHERE position = 1",
+    "TRUNCATE audit_seals",
+    "TRUNCATE audit_seals, symbol_lockouts",
+    "INSERT INTO audit_seals SELECT * FROM audit_seals ON CONFLICT (position) DO UPDATE SET digest = sha256('x')",
 ]
+RECORD = """
+    SELECT e.*, s.* FROM audit_events e FULL JOIN audit_seals s ON e.id = s.event_id ORDER BY id, position
+"""
 
 
 @pytest.fixture
-def recorded(desk: Desk, operator: Api) -> Desk:
-    """A desk with something on record."""
+def recorded(desk: Desk, app: Flask, operator: Api) -> Desk:
+    """A desk with something on record, and sealed."""
     assert operator.put("/mode", {"trading_mode": "disabled"}).status_code == 200
+    with app.app_context():
+        assert sealing.seal() is not None
     return desk
 
 
 @pytest.mark.parametrize("statement", TAMPERING)
 def test_it_refuses(recorded: Desk, statement: str) -> None:
-    before = recorded.sql("SELECT * FROM audit_events ORDER BY id")
+    before = recorded.sql(RECORD)
     assert before
     with pytest.raises(errors.RestrictViolation, match="audit events are never changed or removed"):
         recorded.sql(statement)
-    assert recorded.sql("SELECT * FROM audit_events ORDER BY id") == before
+    assert recorded.sql(RECORD) == before
 
 
 @pytest.mark.parametrize("statement", TAMPERING)
 def test_it_refuses_where_a_replica_would_skip_triggers(recorded: Desk, statement: str) -> None:
-    before = recorded.sql("SELECT * FROM audit_events ORDER BY id")
+    before = recorded.sql(RECORD)
     dsn = recorded.database.set(drivername="postgresql").render_as_string(hide_password=False)
     # Whoever may not switch triggers off is refused by that; whoever may, by the trigger.
     refusals = (errors.RestrictViolation, errors.InsufficientPrivilege)
     with psycopg.connect(dsn) as connection, pytest.raises(refusals):
         connection.execute(f"SET session_replication_role = replica; {statement}")
-    assert recorded.sql("SELECT * FROM audit_events ORDER BY id") == before
+    assert recorded.sql(RECORD) == before
 
 
 def test_adding_one_is_no_change_of_the_others(recorded: Desk) -> None:
-    before = recorded.sql("SELECT * FROM audit_events ORDER BY id")
+    before = recorded.sql(RECORD)
     recorded.sql(
         "INSERT INTO audit_events (actor, action, subject, request_id) VALUES ('a', 'mode.change', 's', 'r')"
     )
-    assert recorded.sql("SELECT * FROM audit_events ORDER BY id")[: len(before)] == before
+    assert recorded.sql(RECORD)[: len(before)] == before
 
 
 def test_an_event_cannot_choose_its_number(recorded: Desk) -> None:

@@ -21,6 +21,22 @@ LOCKOUT = {
     "expires_at": "now() + interval '1 hour'",
 }
 ACCOUNT = {"name": "'alice'", "role": "'viewer'"}
+ORDER = {
+    "account_id": "(SELECT id FROM accounts WHERE name = 'engine')",
+    "engine": "'engine'",
+    "client_order_id": "'n1'",
+    "ticker": "'AAPL'",
+    "side": "'buy'",
+    "qty": "10",
+    "type": "'market'",
+    "time_in_force": "'day'",
+    "trading_mode": "'paper'",
+    "status": "'released'",
+    "decided_at": "now()",
+    "decided_by": "'system:gate'",
+}
+WAITING = {"status": "'pending_approval'", "decided_at": "NULL", "decided_by": "NULL", "expires_at": "now()"}
+SEAL = {"position": "1", "event_id": "1", "digest": "sha256('event')"}
 
 
 def insert(desk: Desk, table: str, values: dict[str, str]) -> None:
@@ -34,6 +50,12 @@ def text(value: str) -> str:
 def test_the_good_rows_are_accepted(desk: Desk) -> None:
     insert(desk, "symbol_lockouts", LOCKOUT)
     insert(desk, "accounts", ACCOUNT)
+    insert(desk, "audit_seals", SEAL)
+
+
+@pytest.fixture
+def engine(desk: Desk) -> None:
+    insert(desk, "accounts", {"name": "'engine'", "role": "'engine'"})
 
 
 TICKERS = [
@@ -151,6 +173,147 @@ def test_secrets_are_kept_as_hashes_of_the_right_length_only(desk: Desk) -> None
         insert(desk, table, values | {key: "sha256('secret')"})
     with pytest.raises(errors.ForeignKeyViolation):
         desk.sql("DELETE FROM accounts")
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {},
+        {"qty": "NULL", "notional": "1000"},
+        {"qty": "999999999999999999.999999999", "reference_price": "0.000000001"},
+        {"type": "'limit'", "limit_price": "1"},
+        {"type": "'stop'", "stop_price": "1", "time_in_force": "'opg'"},
+        {"type": "'stop_limit'", "limit_price": "1", "stop_price": "1", "signal_layer": "'macro'"},
+        {"client_order_id": "repeat('é', 128)"},
+        WAITING,
+        *({"status": f"'{status}'"} for status in ("blocked", "rejected", "expired", "canceled")),
+        *({"trading_mode": f"'{mode}'"} for mode in ("disabled", "live")),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("engine")
+def test_the_good_orders_are_accepted(desk: Desk, good: dict[str, str]) -> None:
+    insert(desk, "orders", ORDER | good)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "constraint"),
+    [
+        ({"client_order_id": "''"}, "client_order_id"),
+        ({"client_order_id": "repeat('x', 129)"}, "client_order_id"),
+        ({"ticker": "'*'"}, "ticker"),
+        ({"ticker": "'aapl'"}, "ticker"),
+        ({"ticker": "''"}, "ticker"),
+        ({"ticker": r"E'AAPL\n'"}, "ticker"),
+        ({"ticker": "repeat('A', 21)"}, "ticker"),
+        ({"side": "'Buy'"}, "side"),
+        ({"side": "'short'"}, "side"),
+        ({"qty": "NULL"}, "qty_or_notional"),
+        ({"notional": "1000"}, "qty_or_notional"),
+        ({"qty": "0"}, "positive"),
+        ({"qty": "-1"}, "positive"),
+        ({"qty": "0.0000000001"}, "positive"),
+        ({"qty": "NULL", "notional": "-0.01"}, "positive"),
+        ({"reference_price": "0"}, "positive"),
+        ({"type": "'limit'", "limit_price": "-1"}, "positive"),
+        ({"type": "'stop'", "stop_price": "0"}, "positive"),
+        ({"type": "'trailing_stop'"}, "type"),
+        ({"type": "'limit'"}, "prices"),
+        ({"limit_price": "1"}, "prices"),
+        ({"stop_price": "1"}, "prices"),
+        ({"type": "'stop'", "limit_price": "1"}, "prices"),
+        ({"type": "'stop_limit'", "limit_price": "1"}, "prices"),
+        ({"type": "'stop_limit'", "stop_price": "1"}, "prices"),
+        ({"time_in_force": "'gtd'"}, "time_in_force"),
+        ({"signal_layer": "'Macro'"}, "signal_layer"),
+        ({"signal_layer": "''"}, "signal_layer"),
+        ({"trading_mode": "'halted'"}, "trading_mode"),
+        ({"status": "'sent'"}, "status"),
+        ({"decided_at": "NULL", "decided_by": "NULL"}, "decided"),
+        (WAITING | {"decided_at": "now()", "decided_by": "'x'"}, "decided"),
+        ({"decided_by": "NULL"}, "decider"),
+        (WAITING | {"decided_by": "'x'"}, "decider"),
+        (WAITING | {"expires_at": "NULL"}, "deadline"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("engine")
+def test_a_bad_order_is_refused(desk: Desk, wrong: dict[str, str], constraint: str) -> None:
+    with pytest.raises(errors.CheckViolation) as caught:
+        insert(desk, "orders", ORDER | wrong)
+    assert caught.value.diag.constraint_name == f"ck_orders_{constraint}"
+
+
+@pytest.mark.parametrize("column", sorted({*ORDER, "reasons"} - {"qty", "decided_at", "decided_by"}))
+@pytest.mark.usefixtures("engine")
+def test_nothing_that_makes_an_order_may_be_missing(desk: Desk, column: str) -> None:
+    with pytest.raises(errors.NotNullViolation):
+        insert(desk, "orders", ORDER | {column: "NULL"})
+
+
+@pytest.mark.parametrize("column", ["qty", "reference_price"])
+@pytest.mark.parametrize("value", ["1000000000000000000", "'NaN'", "'Infinity'"])
+@pytest.mark.usefixtures("engine")
+def test_an_amount_that_cannot_be_written_out_is_refused(desk: Desk, column: str, value: str) -> None:
+    with pytest.raises((errors.NumericValueOutOfRange, errors.CheckViolation)):
+        insert(desk, "orders", ORDER | {column: value})
+
+
+@pytest.mark.usefixtures("engine")
+def test_an_engine_has_one_order_of_a_name_and_another_engine_may_have_one_too(desk: Desk) -> None:
+    insert(desk, "orders", ORDER)
+    with pytest.raises(errors.UniqueViolation) as caught:
+        insert(desk, "orders", ORDER | {"ticker": "'MSFT'"})
+    assert caught.value.diag.constraint_name == "uq_orders_account_id_client_order_id"
+    insert(desk, "accounts", {"name": "'other'", "role": "'engine'"})
+    insert(desk, "orders", ORDER | {"account_id": "(SELECT id FROM accounts WHERE name = 'other')"})
+    assert desk.sql("SELECT count(DISTINCT id), count(*) FROM orders") == [(2, 2)]
+
+
+@pytest.mark.usefixtures("engine")
+def test_an_order_cannot_choose_its_place(desk: Desk) -> None:
+    with pytest.raises(errors.GeneratedAlways):
+        insert(desk, "orders", ORDER | {"seq": "1"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"digest": r"'\x6162'"}, errors.CheckViolation),
+        ({"digest": "NULL"}, errors.NotNullViolation),
+        ({"event_id": "NULL"}, errors.NotNullViolation),
+        ({"position": "NULL"}, errors.NotNullViolation),
+        ({"event_id": "2"}, errors.UniqueViolation),
+        ({"position": "2"}, errors.UniqueViolation),
+    ],
+    ids=str,
+)
+def test_a_bad_seal_is_refused(desk: Desk, wrong: dict[str, str], error: type[Exception]) -> None:
+    insert(desk, "audit_seals", SEAL)
+    with pytest.raises(error):
+        insert(desk, "audit_seals", SEAL | wrong)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_seals SET digest = sha256('another')",
+        "UPDATE audit_seals SET position = position WHERE false",
+        "DELETE FROM audit_seals",
+        "TRUNCATE audit_seals",
+        "SET session_replication_role = replica; DELETE FROM audit_seals",
+    ],
+)
+def test_seals_are_never_changed_or_removed(desk: Desk, statement: str) -> None:
+    insert(desk, "audit_seals", SEAL)
+    dsn = desk.database.set(drivername="postgresql").render_as_string(hide_password=False)
+    # Whoever may not switch triggers off is refused by that; whoever may, by the trigger.
+    with (
+        psycopg.connect(dsn) as connection,
+        pytest.raises((errors.RestrictViolation, errors.InsufficientPrivilege)),
+    ):
+        connection.execute(statement)
+    assert desk.sql("SELECT position, event_id, digest = sha256('event') FROM audit_seals") == [(1, 1, True)]
 
 
 def nested(depth: int) -> Any:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
+from psycopg import errors
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
 from app import schema
-from app.desk.transaction import changing_rules, reading, recording
+from app.desk import orders
+from app.desk.transaction import (
+    CREDENTIALS,
+    DECISIONS,
+    RULES,
+    changing_rules,
+    look_up,
+    reading,
+    recording,
+)
 from app.extensions import db
 from tests.conftest import Api
 from tests.database import connect, new_database
 from tests.desk.catalog import ADVISORY_LOCKS
+from tests.desk.orders import account, new_order
 from tests.serving import Desk, application
 
 WANTED = {
@@ -35,17 +49,101 @@ WRITING = WANTED | {
     "lock_timeout": "1s",
     "idle_in_transaction_session_timeout": "1s",
 }
+# The same bounds on the path of an order, where they are settings of the connection as far as that is possible.
+ORDERS = WANTED | {
+    "statement_timeout": "5s",
+    "idle_in_transaction_session_timeout": "1s",
+}
+DECIDING = ORDERS | {"statement_timeout": "1s", "lock_timeout": "1s"}
+MOST = {None: 8, RULES: 2, DECISIONS: 8, CREDENTIALS: 4}  # connections that one process may have open at once
 
 
 def settings_of(connection: Connection) -> dict[str, str]:
     return {name: str(connection.scalar(text("SELECT current_setting(:name)"), {"name": name})) for name in WANTED}
 
 
-def test_all_connections_that_the_pool_can_have_are_alike(app: Flask) -> None:
+def settings_by(query: Any) -> dict[str, str]:
+    """The same through the driver; `query` runs one statement and gives its first row."""
+    names = list(WANTED)
+    [*values] = query(f"SELECT {', '.join(f'current_setting($${name}$$)' for name in names)}", {})
+    return dict(zip(names, values, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("pool", "wanted"),
+    [
+        (None, WANTED),
+        (DECISIONS, ORDERS | {"application_name": "countersign decisions"}),
+        (CREDENTIALS, ORDERS | {"application_name": "countersign credentials"}),
+    ],
+    ids=str,
+)
+def test_all_connections_that_a_pool_can_have_are_alike(
+    app: Flask, pool: str | None, wanted: dict[str, str]
+) -> None:
     with app.app_context(), ExitStack() as held:
-        most = db.engine.pool.size() + 4  # type: ignore[attr-defined]
-        for _ in range(most):
-            assert settings_of(held.enter_context(db.engine.connect())) == WANTED
+        for _ in range(MOST[pool]):
+            assert settings_of(held.enter_context(db.engines[pool].connect())) == wanted
+
+
+def test_no_pool_grows_beyond_what_a_server_was_given_for_it(app: Flask) -> None:
+    with app.app_context():
+        for pool, most in MOST.items():
+            queue: Any = db.engines[pool].pool
+            assert queue.size() + queue._max_overflow == most
+
+
+@contextmanager
+def noting_settings(desk: Desk) -> Iterator[None]:
+    """Whatever settings an order is written under are noted in the table `seen`."""
+    names = ", ".join(f"'{name}'" for name in WANTED)
+    desk.sql(
+        f"""
+        CREATE TABLE seen (settings jsonb);
+        CREATE FUNCTION note_settings() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO seen
+                SELECT jsonb_object_agg(name, current_setting(name)) FROM unnest(ARRAY[{names}]) AS name;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER note_settings BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION note_settings()
+        """
+    )
+    try:
+        yield
+    finally:
+        desk.sql("DROP FUNCTION note_settings CASCADE; DROP TABLE seen")
+
+
+def test_what_decides_an_order_holds_the_lock_in_bounds(desk: Desk, app: Flask) -> None:
+    engine = account(desk, "engine", "engine")
+    with app.app_context(), noting_settings(desk):
+        assert orders.submit(engine, new_order())[1]
+        assert desk.sql("SELECT settings FROM seen") == [
+            (DECIDING | {"application_name": "countersign decisions"},)
+        ]
+
+
+def test_a_decision_leaves_no_trace_on_the_connection_that_it_used(desk: Desk, app: Flask) -> None:
+    engine = account(desk, "engine", "engine")
+    with app.app_context():
+        db.engines[DECISIONS].dispose()
+        assert orders.submit(engine, new_order())[1]
+        broken = replace(new_order(), side="sideways")
+        with pytest.raises(errors.CheckViolation):
+            orders.submit(engine, broken)
+        assert desk.sql(ADVISORY_LOCKS) == [(0,)]
+        assert db.engines[DECISIONS].pool.checkedin() == 1  # type: ignore[attr-defined]
+        with db.engines[DECISIONS].connect() as connection:
+            assert settings_of(connection) == ORDERS | {"application_name": "countersign decisions"}
+        assert orders.submit(engine, new_order())[1]
+    assert desk.sql("SELECT count(*) FROM orders") == [(2,)]
+
+
+def test_a_credential_is_looked_up_without_a_transaction_that_stays_open(desk: Desk, app: Flask) -> None:
+    with app.app_context():
+        assert settings_by(look_up) == ORDERS | {"application_name": "countersign credentials"}
+        mine = "datname = current_database() AND pid <> pg_backend_pid()"
+        assert desk.sql(f"SELECT count(*) FROM pg_stat_activity WHERE {mine} AND xact_start IS NOT NULL") == [(0,)]
 
 
 def test_a_database_that_prefers_otherwise_is_overruled(postgres_server: URL, tmp_path: Path) -> None:
@@ -66,6 +164,13 @@ def test_a_database_that_prefers_otherwise_is_overruled(postgres_server: URL, tm
             for transaction in (changing_rules, recording):
                 with transaction() as session:
                     assert settings_of(session.connection()) == WRITING
+            there = Desk(url, app)
+            with closing(there), noting_settings(there):
+                assert orders.submit(account(there, "engine", "engine"), new_order())[1]
+                assert there.sql("SELECT settings FROM seen") == [
+                    (DECIDING | {"application_name": "countersign decisions"},)
+                ]
+            assert settings_by(look_up) == ORDERS | {"application_name": "countersign credentials"}
 
 
 def test_a_reader_leaves_no_trace_on_the_connection_that_it_used(app: Flask) -> None:
@@ -76,10 +181,10 @@ def test_a_reader_leaves_no_trace_on_the_connection_that_it_used(app: Flask) -> 
             snapshot = settings_of(session.connection())
             used = session.scalar(text("SELECT pg_backend_pid()"))
         assert snapshot == WANTED | {"transaction_isolation": "repeatable read"}
-        with changing_rules() as session:
+        with recording() as session:
             assert session.scalar(text("SELECT pg_backend_pid()")) == used
             assert settings_of(session.connection()) == WRITING
-        with recording() as session:
+        with changing_rules() as session:
             assert settings_of(session.connection()) == WRITING
         with db.engine.connect() as connection:
             assert settings_of(connection) == WANTED

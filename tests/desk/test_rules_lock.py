@@ -20,8 +20,8 @@ from app.desk.transaction import RULES_LOCK, changing_rules, noting, recording
 from app.domain.lifecycle import LockoutType
 from app.domain.risk import TradingMode
 from app.domain.roles import Role
-from tests.at_once import until
 from tests.conftest import Api
+from tests.desk.orders import Act
 from tests.serving import TESTER, Desk
 
 
@@ -32,40 +32,6 @@ def holder(desk: Desk, kind: str = "_shared") -> Iterator[psycopg.Connection[Any
     with psycopg.connect(dsn) as connection:
         connection.execute(f"SELECT pg_advisory_xact_lock{kind}({RULES_LOCK})")
         yield connection
-
-
-class Act:
-    """Something done in a thread, in the application."""
-
-    def __init__(self, app: Flask, act: Callable[[], Any]) -> None:
-        self.result: Any = None
-
-        def run() -> None:
-            try:
-                with app.app_context():
-                    self.result = act()
-            except Exception as error:
-                self.result = error
-
-        self.thread = threading.Thread(target=run, daemon=True)
-        self.thread.start()
-
-    def waits(self, desk: Desk) -> bool:
-        """It has come as far as the lock, and no further."""
-        until(
-            lambda: desk.sql(
-                "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
-                " WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted"
-            ),
-            what="nobody waits",
-        )
-        self.thread.join(0.2)
-        return self.thread.is_alive()
-
-    def done(self) -> Any:
-        self.thread.join(20)
-        assert not self.thread.is_alive()
-        return self.result
 
 
 def halt() -> Any:

@@ -19,6 +19,9 @@ CONTRACT = {
     "go_live": (NO, NO, YES, NO),
     "change_live_approval": (NO, NO, YES, NO),
     "replace_config": (NO, NO, YES, NO),
+    "read_orders": (YES, YES, YES, YES),
+    "decide_orders": (NO, YES, YES, NO),
+    "trade": (NO, NO, NO, YES),
 }
 ROLES = ("viewer", "operator", "admin", "engine")
 

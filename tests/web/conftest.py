@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import API
+from tests.conftest import API, Api
 from tests.serving import Desk
+from tests.web.orders import HOLDS, configure
 
 TOKEN = re.compile(r'name="csrf[-_]token" (?:content|value)="([^"]+)"')
 HOME = "http://localhost"
@@ -83,6 +84,18 @@ def stranger(app: Flask, desk: Desk) -> Browser:
     return Browser(app)
 
 
+@pytest.fixture
+def engine(api: Callable[..., Api]) -> Api:
+    """A trading engine."""
+    return api("engine")
+
+
+@pytest.fixture
+def holding(desk: Desk) -> None:
+    """A desk on which paper orders wait for a person."""
+    configure(desk, HOLDS)
+
+
 class Record:
     """The audit events written since it was made, or last read."""
 
@@ -108,12 +121,17 @@ def record(desk: Desk) -> Record:
     return Record(desk)
 
 
-def assert_problem(response: TestResponse, status: int, code: str | None = None, *fields: str) -> dict[str, Any]:
-    """The answer is an RFC 9457 problem of exactly our shape, with errors for exactly `fields`."""
+def assert_problem(
+    response: TestResponse, status: int, code: str | None = None, *fields: str, more: Collection[str] = ()
+) -> dict[str, Any]:
+    """The answer is an RFC 9457 problem of exactly our shape, with errors for exactly `fields`.
+
+    `more` are the members that it has besides.
+    """
     assert response.status_code == status, response.text
     assert response.content_type == "application/problem+json"
     body: dict[str, Any] = response.get_json(force=True)
-    wanted = {"type", "title", "status", "detail", "code"} | ({"errors"} if fields or status == 422 else set())
+    wanted = {"type", "title", "status", "detail", "code", *more} | ({"errors"} if status == 422 else set())
     assert set(body) == wanted
     assert body["type"] == "about:blank"
     assert body["status"] == status

@@ -14,6 +14,8 @@ from app.desk.audit import ACTIONS
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Browser, Record, assert_problem
+from tests.web.orders import KEYS as ORDER_KEYS
+from tests.web.orders import order, set_deadline, stored, waiting
 
 KEYS = {"id", "created_at", "actor", "action", "subject", "before", "after", "note", "request_id"}
 LOCKOUT = {"ticker": "AAPL", "reason": "x", "duration_minutes": 5}
@@ -43,6 +45,120 @@ def test_every_change_writes_exactly_one_event(admin: Api, record: Record) -> No
         assert event["before"] != event["after"]
 
 
+class TestOrders:
+    CHANGED = ("status", "decided_at", "decided_by")
+
+    def test_every_move_of_an_order_writes_exactly_one_event(
+        self, engine: Api, operator: Api, desk: Desk, record: Record, holding: None
+    ) -> None:
+        """From its arrival to its end, whoever moves it: who it was, and what it was before and after."""
+        late = waiting(engine)
+        set_deadline(desk, late, -1)
+        made = {name: waiting(engine) for name in ("approve", "reject", "cancel", "halt")}
+        acts: dict[str, tuple[Callable[[], Any], str, str, str]] = {
+            "approve": (
+                lambda: operator.post(f"/approvals/{made['approve']['id']}/approve", {"note": "n"}),
+                *("order.approve", "operator-1", "released"),
+            ),
+            "reject": (
+                lambda: operator.post(f"/approvals/{made['reject']['id']}/reject", {"reason": "n"}),
+                *("order.reject", "operator-1", "rejected"),
+            ),
+            "cancel": (
+                lambda: engine.post(f"/orders/{made['cancel']['id']}/cancel", None),
+                *("order.cancel", "engine-0", "canceled"),
+            ),
+        }
+        for name, (act, action, actor, status) in acts.items():
+            record.new()
+            answer = act()
+            assert answer.status_code == 200
+            (event,) = record.new()
+            assert (event["action"], event["actor"], event["subject"]) == (action, actor, made[name]["id"])
+            assert (event["note"], event["request_id"]) == (
+                None if name == "cancel" else "n",
+                answer.headers["X-Request-ID"],
+            )
+            same = {key: answer.json[key] for key in ("engine", "client_order_id", "ticker")}
+            now = {key: answer.json[key] for key in self.CHANGED}
+            assert event["after"] == same | now
+            before = {"status": "pending_approval", "decided_at": None, "decided_by": None}
+            assert event["before"] == same | before
+            assert now["status"] == status
+
+        record.new()
+        assert operator.get(f"/orders/{late['id']}").json["status"] == "expired"
+        (event,) = record.new()
+        assert (event["action"], event["actor"]) == ("order.expire", "system:deadline")
+        assert event["after"]["decided_at"] == operator.get(f"/orders/{late['id']}").json["expires_at"]
+
+    def test_a_new_one_writes_the_whole_order(self, engine: Api, record: Record) -> None:
+        record.new()
+        answer = engine.post("/orders", order(rationale="é\n", qty="0.10"), headers={"X-Request-ID": "find-me"})
+        (event,) = record.new()
+        assert (event["action"], event["actor"], event["before"]) == ("order.submit", "engine-0", None)
+        assert (event["after"], event["request_id"]) == (answer.json, "find-me")
+        assert set(event["after"]) == ORDER_KEYS
+
+    def test_a_halt_writes_one_for_itself_and_one_for_each_order_that_waited(
+        self, engine: Api, operator: Api, record: Record, holding: None
+    ) -> None:
+        made = [waiting(engine) for _ in range(3)]
+        record.new()
+        answer = operator.put("/mode", {"trading_mode": "disabled", "reason": "fat finger"})
+        halt, *canceled = record.new()
+        assert (halt["action"], halt["note"]) == ("mode.change", "fat finger")
+        assert sorted(event["subject"] for event in canceled) == sorted(one["id"] for one in made)
+        for event in canceled:
+            assert (event["action"], event["actor"]) == ("order.cancel", "operator-1")
+            assert event["after"]["status"] == "canceled"
+            assert event["request_id"] == answer.headers["X-Request-ID"]
+        record.new()
+        operator.put("/mode", {"trading_mode": "disabled"})
+        assert record.new() == []
+
+    def test_what_is_refused_writes_none(
+        self, engine: Api, operator: Api, desk: Desk, record: Record, holding: None
+    ) -> None:
+        made = waiting(engine)
+        operator.post("/lockouts", LOCKOUT)
+        record.new()
+        for answer in (
+            engine.post("/orders", order(qty="0")),
+            engine.post("/orders", order(client_order_id=made["client_order_id"], qty="11")),
+            operator.post(f"/approvals/{made['id']}/approve", {}),
+            operator.post(f"/approvals/{made['id']}/reject", {}),
+            operator.post("/approvals/decisions", {"decisions": [{"id": made["id"], "action": "approve"}]}),
+            operator.post("/orders", order()),
+        ):
+            assert answer.status_code in (200, 403, 409, 422)
+        assert record.new() == []
+        assert stored(desk, made) == "pending_approval"
+
+    @pytest.mark.parametrize(
+        "action", ["order.submit", "order.approve", "order.reject", "order.cancel", "order.expire"]
+    )
+    def test_can_be_asked_for_by_what_happened(
+        self, engine: Api, operator: Api, desk: Desk, holding: None, action: str
+    ) -> None:
+        made = waiting(engine)
+        if action == "order.expire":
+            set_deadline(desk, made, -1)
+            engine.get(f"/orders/{made['id']}")
+        elif action == "order.cancel":
+            engine.post(f"/orders/{made['id']}/cancel", None)
+        elif action != "order.submit":
+            operator.post(
+                f"/approvals/{made['id']}/{action.removeprefix('order.')}",
+                {"reason": "x"} if "reject" in action else {},
+            )
+        (event,) = operator.get(f"/audit?action={action}").json["items"]
+        assert event["subject"] == made["id"]
+
+    def test_are_no_business_of_an_engines_in_the_record(self, engine: Api) -> None:
+        assert_problem(engine.get("/audit"), 403, "forbidden")
+
+
 def test_every_action_is_one_of_those_that_the_filter_offers(admin: Api) -> None:
     assert set(changes(admin)) <= set(ACTIONS)
 
@@ -50,7 +166,17 @@ def test_every_action_is_one_of_those_that_the_filter_offers(admin: Api) -> None
 def test_reading_writes_none(admin: Api, record: Record) -> None:
     admin.post("/lockouts", LOCKOUT)
     record.new()
-    for path in ("/approval-config", "/signal-layers", "/config", "/mode", "/lockouts", "/audit", "/state"):
+    paths = (
+        "/approval-config",
+        "/signal-layers",
+        "/config",
+        "/mode",
+        "/lockouts",
+        "/orders",
+        "/approvals",
+        "/audit",
+    )
+    for path in (*paths, "/state"):
         assert admin.get(path).status_code == 200
     assert record.new() == []
 

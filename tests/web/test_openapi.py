@@ -17,6 +17,7 @@ from app import forms
 from app.web.openapi import document
 from tests.conftest import API, Api
 from tests.serving import Desk
+from tests.web.orders import HOLDS, LOCKOUT, configure, order, sent, set_deadline, waiting
 
 BODIES = {
     ("put", "approval-config"): forms.ApprovalConfigForm,
@@ -25,7 +26,12 @@ BODIES = {
     ("put", "config"): forms.ReplaceConfigForm,
     ("post", "lockouts"): forms.LockoutForm,
     ("patch", "lockouts/{lockout_id}"): forms.ExtendLockoutForm,
+    ("post", "orders"): forms.OrderForm,
+    ("post", "approvals/{order_id}/approve"): forms.ApproveForm,
+    ("post", "approvals/{order_id}/reject"): forms.RejectForm,
+    ("post", "approvals/decisions"): forms.DecisionsForm,
 }
+EMPTY_WILL_DO = {("post", "approvals/{order_id}/approve")}
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -99,17 +105,23 @@ def test_the_keys_of_a_body_are_those_of_the_form(route: tuple[str, str]) -> Non
     for schema in schemas_of(operation):
         assert set(schema["properties"]) == {field.name for field in form}
         assert schema["additionalProperties"] is False
-        assert operation["requestBody"]["required"] is True
+        assert operation["requestBody"]["required"] is (BODIES[route] is not forms.ApproveForm)
 
 
 @pytest.mark.parametrize("route", BODIES, ids=" ".join)
-def test_the_required_keys_are_those_without_which_the_route_says_no(admin: Api, route: tuple[str, str]) -> None:
+def test_the_required_keys_are_those_without_which_the_route_says_no(
+    api: Callable[..., Api], route: tuple[str, str]
+) -> None:
     operation = next(found for method, path, found in operations() if (method, path) == route)
-    path = "/" + route[1].replace("{lockout_id}", "00000000-0000-4000-8000-000000000000")
-    answer = admin(route[0].upper(), path, {}, headers={"If-Match": "*"})
+    path = "/" + re.sub(r"{\w+}", "00000000-0000-4000-8000-000000000000", route[1])
+    client = api("engine" if route == ("post", "orders") else "admin")
+    answer = client(route[0].upper(), path, {}, headers={"If-Match": "*"})
     documented = set.intersection(*(set(schema.get("required", ())) for schema in schemas_of(operation)))
-    assert answer.status_code == 422
-    assert set(answer.json["errors"]) == (documented or {"body"})
+    if route in EMPTY_WILL_DO:
+        assert (answer.status_code, documented) == (404, set())
+    else:
+        assert answer.status_code == 422
+        assert set(answer.json["errors"]) == (documented or {"body"})
 
 
 def test_every_way_to_say_no_is_documented_with_its_shape() -> None:
@@ -217,6 +229,138 @@ class TestThePatternsAreThoseOfTheServer:
         body = {key: value for key, value in body.items() if value is not ...}
         answer = admin.put("/mode", body)
         assert answer.status_code == (200 if validator("ModeChange").is_valid(body) else 422), answer.text
+
+
+near_amounts = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 2),
+    st.integers(10**18 - 2, 10**18 + 1),
+    st.text(st.sampled_from("0123456789.-+eE _٣"), max_size=24),
+    st.sampled_from(
+        ["0", "0.0", "1", "10.50", "9" * 18 + "." + "9" * 9, "9" * 19, "0.0000000001", "0" * 18, "00.10"]
+    ),
+    st.just(...),
+)
+NEAR: dict[str, Any] = {
+    "client_order_id": st.text(st.sampled_from("aZ0 -é漢\t\n\x7f\x85\xa0\u2028"), max_size=4)
+    | st.integers(126, 130).map("x".__mul__),
+    "ticker": near_tickers,
+    "side": st.sampled_from(["sell", "BUY", None]),
+    "qty": near_amounts,
+    "notional": near_amounts,
+    "type": st.sampled_from(["market", "limit", "stop", "stop_limit", "", 1]),
+    "limit_price": near_amounts,
+    "stop_price": near_amounts,
+    "reference_price": near_amounts,
+    "time_in_force": st.sampled_from(["day", "cls", "gtd", None]),
+    "signal_layer": st.sampled_from(["macro", "", None]),
+    "strategy": st.sampled_from(["", "s", None, "x" * 200, "x" * 201, 1]),
+    "rationale": st.sampled_from(["", " r\n", None, "x" * 4000, "x" * 4001, []]),
+    "bogus": st.just(1),
+}
+near_orders = st.lists(st.sampled_from(sorted(NEAR)), max_size=2, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: NEAR[name] for name in names})
+)
+good_orders = st.sampled_from(
+    [
+        {"type": "market"},
+        {"type": "market", "qty": ..., "notional": "0.1"},
+        {"type": "limit", "limit_price": "10"},
+        {"type": "stop", "stop_price": 5, "reference_price": "4"},
+        {"type": "stop_limit", "limit_price": "1", "stop_price": "2"},
+    ]
+)
+
+
+class TestOrders:
+    @given(good_orders, near_orders)
+    @settings(
+        max_examples=300,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        derandomize=True,
+    )
+    def test_an_order_is_valid_here_and_there_alike(
+        self, engine: Api, good: dict[str, Any], changed: dict[str, Any]
+    ) -> None:
+        body = order(**good | changed)
+        answer = engine.post("/orders", body)
+        allowed = (200, 201, 409) if validator("NewOrder").is_valid(body) else (422,)  # 409: an id from before
+        assert answer.status_code in allowed, (body, answer.text)
+
+    @pytest.mark.parametrize("size", [{"qty": "1"}, {"notional": "1"}, {}, {"qty": 1, "notional": 1}])
+    @pytest.mark.parametrize("kind", ["market", "limit", "stop", "stop_limit"])
+    @pytest.mark.parametrize("limit", [..., None, "1"])
+    @pytest.mark.parametrize("stop", [..., None, 1])
+    def test_sizes_and_prices_belong_together_here_and_there_alike(
+        self, engine: Api, size: dict[str, Any], kind: str, limit: Any, stop: Any
+    ) -> None:
+        body = order(**{"qty": ...} | size, type=kind, limit_price=limit, stop_price=stop)
+        answer = engine.post("/orders", body)
+        assert answer.status_code == (201 if validator("NewOrder").is_valid(body) else 422), answer.text
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            {"id": "x", "action": "approve"},
+            {"id": "x", "action": "approve", "note": " n "},
+            {"id": "x", "action": "approve", "note": ""},
+            {"id": "x", "action": "approve", "note": None},
+            {"id": "x", "action": "approve", "note": "x" * 501},
+            {"id": "x", "action": "approve", "reason": "r"},
+            {"id": "x", "action": "approve", "reason": None},
+            {"id": "x", "action": "reject", "reason": "r"},
+            {"id": "x", "action": "reject", "reason": "r", "note": None},
+            {"id": "x", "action": "reject", "reason": "r", "note": ""},
+            {"id": "x", "action": "reject", "reason": " "},
+            {"id": "x", "action": "reject"},
+            {"id": "", "action": "approve"},
+            {"id": "x"},
+            {"id": "x", "action": "expire"},
+            [],
+            None,
+        ],
+        ids=str,
+    )
+    def test_decisions_are_valid_here_and_there_alike(self, operator: Api, entry: Any) -> None:
+        for body in ({"decisions": [entry]}, {"decisions": [entry] * 200}, {"decisions": [entry] * 201}):
+            answer = operator.post("/approvals/decisions", body)
+            assert answer.status_code == (200 if validator("Decisions").is_valid(body) else 422), answer.text
+
+    @pytest.mark.parametrize("text", ["", " ", "x", " " + "x" * 500 + "\u2003", "x" * 501, None, 1])
+    def test_notes_and_reasons_are_valid_here_and_there_alike(
+        self, engine: Api, operator: Api, holding: None, text: Any
+    ) -> None:
+        for act, key, name in (("approve", "note", "Approval"), ("reject", "reason", "Rejection")):
+            body = {key: text}
+            answer = operator.post(f"/approvals/{waiting(engine)['id']}/{act}", body)
+            assert answer.status_code == (200 if validator(name).is_valid(body) else 422), answer.text
+
+
+def wrong(name: str, answer: Any) -> list[str]:
+    return [str(error) for error in validator(name).iter_errors(answer.json)]
+
+
+def test_the_answers_about_orders_are_those_of_the_document(engine: Api, operator: Api, desk: Desk) -> None:
+    full = {"type": "stop_limit", "limit_price": "1", "stop_price": 2, "reference_price": "1.5", "strategy": "s"}
+    assert not wrong("Order", engine.post("/orders", order(**full, rationale="r", signal_layer="macro")))
+    configure(desk, HOLDS)
+    late, locked, done = waiting(engine), waiting(engine), waiting(engine, ticker="MSFT")
+    set_deadline(desk, late, -1)
+    operator.post("/lockouts", LOCKOUT)
+    sent(engine, "blocked")
+    approved = operator.post(f"/approvals/{done['id']}/approve", {"note": "go"})
+    assert not wrong("Order", approved)
+    for path, name in (("/orders", "OrderList"), ("/approvals", "WaitingOrderList"), ("/state", "State")):
+        assert not wrong(name, operator.get(path))
+    ids = [late["id"], locked["id"], done["id"], "x", waiting(engine, ticker="MSFT")["id"]]
+    decisions = [{"id": order_id, "action": "approve"} for order_id in ids]
+    answer = operator.post("/approvals/decisions", {"decisions": decisions})
+    assert [result["status"] for result in answer.json["results"]] == [409, 409, 409, 404, 200]
+    assert not wrong("DecisionResults", answer)
+    for order_id in ids[:4]:
+        assert not wrong("Problem", operator.post(f"/approvals/{order_id}/approve", {}))
 
 
 def test_the_answers_are_those_of_the_document_when_there_is_something_to_show(

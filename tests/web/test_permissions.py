@@ -20,6 +20,8 @@ EVERYBODY = {*ROLES, None}
 
 LOCKOUT = {"ticker": "AAPL", "reason": "earnings", "duration_minutes": 5, "lockout_type": "news_shock"}
 NOBODYS_ID = "00000000-0000-4000-8000-000000000000"
+ORDER = {"client_order_id": "a", "ticker": "AAPL", "side": "buy", "qty": "1", "type": "market"}
+DECISIONS = {"decisions": [{"id": NOBODYS_ID, "action": "approve"}]}
 
 # The table of the contract, written down a second time and independently of the code: who gets past the door,
 # and a request that is then answered with something else than 401 or 403.
@@ -36,6 +38,14 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str | None], dict[str, Any]]] = {
     ("POST", f"{API}/lockouts"): ({*OPERATORS, "engine"}, {"json": LOCKOUT}),
     ("PATCH", f"{API}/lockouts/<lockout_id>"): (OPERATORS, {"json": {"extend_minutes": 5}}),
     ("DELETE", f"{API}/lockouts/<lockout_id>"): (OPERATORS, {}),
+    ("POST", f"{API}/orders"): ({"engine"}, {"json": ORDER}),
+    ("GET", f"{API}/orders"): ({*ROLES}, {}),
+    ("GET", f"{API}/orders/<order_id>"): ({*ROLES}, {}),
+    ("POST", f"{API}/orders/<order_id>/cancel"): ({"engine"}, {}),
+    ("GET", f"{API}/approvals"): (PEOPLE, {}),
+    ("POST", f"{API}/approvals/<order_id>/approve"): (OPERATORS, {"json": {}}),
+    ("POST", f"{API}/approvals/<order_id>/reject"): (OPERATORS, {"json": {"reason": "x"}}),
+    ("POST", f"{API}/approvals/decisions"): (OPERATORS, {"json": DECISIONS}),
     ("GET", f"{API}/audit"): (PEOPLE, {}),
     ("GET", f"{API}/state"): (PEOPLE, {}),
     ("GET", f"{API}/openapi.json"): (EVERYBODY, {}),
@@ -57,6 +67,8 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str | None], dict[str, Any]]] = {
     ("POST", "/trading/lockouts"): (OPERATORS, {"data": {"ticker": "X", "reason": "x", "duration_minutes": "5"}}),
     ("POST", "/trading/lockouts/<lockout_id>/extend"): (OPERATORS, {"data": {"extend_minutes": "5"}}),
     ("POST", "/trading/lockouts/<lockout_id>/remove"): (OPERATORS, {}),
+    ("POST", "/trading/approvals/<order_id>/approve"): (OPERATORS, {}),
+    ("POST", "/trading/approvals/<order_id>/reject"): (OPERATORS, {"data": {"reason": "x"}}),
 }
 
 
@@ -71,7 +83,11 @@ def routes_of(app: Flask) -> set[tuple[str, str]]:
 
 
 def path_of(rule: str) -> str:
-    return rule.replace("<lockout_id>", NOBODYS_ID).replace("<path:filename>", "favicon.svg")
+    return (
+        rule.replace("<lockout_id>", NOBODYS_ID)
+        .replace("<order_id>", NOBODYS_ID)
+        .replace("<path:filename>", "favicon.svg")
+    )
 
 
 def test_every_route_is_in_the_table_of_permissions_and_the_table_has_no_other(app: Flask) -> None:
@@ -96,7 +112,7 @@ def test_every_route_by_every_role(app: Flask, api: Callable[..., Api], role: st
             if anonymous_on_a_page:
                 met = answer.status_code == 303 and answer.headers["Location"].startswith("/login")
             elif role in allowed:
-                # Nobody's lockout is a 404, and /login without a CSRF token is refused to be on the safe side.
+                # What nobody made is a 404, and /login without a CSRF token is refused to be on the safe side.
                 met = answer.status_code not in (401, 403) or (rule == "/login" and role is None)
             else:
                 met = answer.status_code == (401 if role is None else 403)

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import pytest
 from werkzeug.test import TestResponse
 
+from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Browser, Record
+from tests.web.orders import WEIRD_IDS, order
 
 LOCKOUT = {"ticker": "aapl", "reason": "earnings", "duration_minutes": "60"}
 NOBODYS_ID = "00000000-0000-4000-8000-000000000000"
@@ -22,13 +24,20 @@ class Forms(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.found: list[tuple[str, dict[str, str]]] = []
+        self.by_id: dict[str, dict[str, str]] = {}
         self.select: str | None = None
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form" and given.get("method") == "post":
-            self.found.append((given["action"], {}))
+            self.by_id[given.get("id", "")] = {}
+            if "action" in given:
+                self.found.append((given["action"], {}))
+            else:  # each of its buttons says where it goes
+                self.found.append(("", self.by_id[given["id"]]))
+        elif tag == "button" and "formaction" in given:
+            self.found.append((given["formaction"], self.by_id[given["form"]]))
         elif tag == "form":
             self.found.append(("", {}))
         elif tag in ("input", "button") and given.get("name") and self.found:
@@ -380,11 +389,139 @@ class TestLockouts:
         assert desk.sql("SELECT expires_at - created_at = interval '60 min' FROM symbol_lockouts") == [(True,)]
 
 
-class TestTheFormsOfThePage:
-    def test_every_one_of_them_has_a_token_and_goes_to_a_route(
-        self, browser: Callable[..., Browser], desk: Desk
+@pytest.mark.usefixtures("holding")
+class TestOrdersThatWait:
+    @pytest.fixture
+    def waiting(self, engine: Api) -> str:
+        """Where the decisions about an order go that waits."""
+        return f"/trading/approvals/{engine.post('/orders', order()).json['id']}"
+
+    def status(self, desk: Desk) -> Any:
+        return desk.sql("SELECT status, decided_by, decision_note FROM orders")[0]
+
+    def test_are_approved_in_one_click(self, browser: Callable[..., Browser], desk: Desk, waiting: str) -> None:
+        person = browser("operator")
+        assert is_back_on_the_page(press(person, f"{waiting}/approve"))
+        assert page_says(person, "Buy 10 AAPL is released.")
+        assert self.status(desk) == ("released", "operator-in-person", None)
+
+    def test_with_real_money_are_asked_about(
+        self, browser: Callable[..., Browser], desk: Desk, engine: Api
+    ) -> None:
+        desk.sql("UPDATE risk_configs SET trading_mode = 'live'")
+        order_id = engine.post("/orders", order()).json["id"]
+        person = browser("operator")
+        question = person.post(f"/trading/approvals/{order_id}/approve")
+        assert self.status(desk)[0] == "pending_approval"
+        assert is_back_on_the_page(confirm(person, question))
+        assert self.status(desk)[0] == "released"
+
+    def test_are_rejected_with_a_reason(self, browser: Callable[..., Browser], desk: Desk, waiting: str) -> None:
+        person = browser("operator")
+        question = press(person, f"{waiting}/reject")
+        assert self.status(desk)[0] == "pending_approval"
+        assert is_back_on_the_page(confirm(person, question, reason=" too large "))
+        assert self.status(desk) == ("rejected", "operator-in-person", "too large")
+
+    @pytest.mark.parametrize(
+        ("reason", "said"),
+        [
+            ("", "Reason is required."),
+            ("  ", "Reason is required."),
+            ("x" * 501, "Reason must have 1 to 500 characters."),
+            ("\0", "Reason holds a character that cannot be stored."),
+        ],
+    )
+    def test_are_not_rejected_without_a_good_one(
+        self, browser: Callable[..., Browser], desk: Desk, waiting: str, reason: str, said: str
+    ) -> None:
+        person = browser("operator")
+        again = confirm(person, person.post(f"{waiting}/reject"), reason=reason)
+        assert said in again.text
+        assert self.status(desk)[0] == "pending_approval"
+
+    @pytest.mark.parametrize("choice", ["approve", "reject"])
+    def test_are_decided_once_and_the_second_is_told_by_whom(
+        self, browser: Callable[..., Browser], desk: Desk, waiting: str, choice: str
+    ) -> None:
+        browser("admin").post(f"{waiting}/approve")
+        person = browser("operator")
+        assert is_back_on_the_page(person.post(f"{waiting}/{choice}", reason="late"))
+        assert page_says(person, "The order is released already, by admin-in-person at")
+        assert self.status(desk) == ("released", "admin-in-person", None)
+
+    def test_say_why_they_cannot_be_approved_now(
+        self, browser: Callable[..., Browser], desk: Desk, waiting: str
+    ) -> None:
+        person = browser("operator")
+        person.post("/trading/lockouts", **LOCKOUT)
+        assert "Not approvable now: AAPL is locked out until" in person.get("/trading").text
+        assert is_back_on_the_page(person.post(f"{waiting}/approve"))
+        assert page_says(person, "<span>AAPL is locked out until")
+        assert self.status(desk)[0] == "pending_approval"
+
+    def test_of_ones_own_engine_are_not_approved(
+        self, browser: Callable[..., Browser], desk: Desk, waiting: str
+    ) -> None:
+        person = browser("operator")
+        desk.sql(
+            "UPDATE accounts SET owner_id = (SELECT id FROM accounts WHERE name = 'operator-in-person')"
+            " WHERE role = 'engine'"
+        )
+        assert person.post(f"{waiting}/approve").status_code == 403
+        assert self.status(desk)[0] == "pending_approval"
+
+    def test_are_not_a_viewers_to_decide(self, browser: Callable[..., Browser], desk: Desk, waiting: str) -> None:
+        person = browser("viewer")
+        assert waiting not in person.get("/trading").text
+        for choice in ("approve", "reject"):
+            assert person.post(f"{waiting}/{choice}", reason="x").status_code == 403
+        assert self.status(desk)[0] == "pending_approval"
+
+    @pytest.mark.parametrize("choice", ["approve", "reject"])
+    def test_that_are_not_there_are_said_not_to_be(self, browser: Callable[..., Browser], choice: str) -> None:
+        person = browser("operator")
+        for weird in WEIRD_IDS:
+            answer = person.post(f"/trading/approvals/{weird}/{choice}", reason="x", confirmed="yes")
+            assert is_back_on_the_page(answer) or answer.status_code == 404
+
+    def test_are_named_where_a_change_of_mode_would_cancel_them(
+        self, browser: Callable[..., Browser], desk: Desk, engine: Api, waiting: str
     ) -> None:
         person = browser("admin")
+        form = {"trading_mode": "live", "from": "paper"}
+        assert "The order that waits for approval will be canceled." in person.post("/trading/mode", **form).text
+        engine.post("/orders", order())
+        question = person.post("/trading/mode", **form)
+        assert "All 2 orders that wait for approval will be canceled." in question.text
+        assert is_back_on_the_page(confirm(person, question, reason="open", confirm_word="LIVE"))
+        assert self.status(desk)[0] == "canceled"
+
+    def test_and_decided_ones_are_shown_whatever_they_hold(
+        self, browser: Callable[..., Browser], engine: Api
+    ) -> None:
+        evil = "</script><img src=x onerror=alert(1)>{{7*7}}"
+        most = "999999999999999999.999999999"
+        engine.post("/orders", order(strategy=evil, rationale=evil))
+        engine.post("/orders", order(qty=most, type="stop_limit", stop_price=most, limit_price="0.000000001"))
+        engine.post("/orders", order(qty=..., notional=most, reference_price=most, ticker="BTC/USD"))
+        browser("operator").post("/trading/halt")
+        engine.post("/orders", order())
+        for role in ("viewer", "admin"):
+            page = browser(role).get("/trading")
+            assert page.status_code == 200
+            assert "<img src=x" not in page.text
+            assert "999,999,999,999,999,999.999999999" in page.text
+            assert "trading is halted" in page.text
+
+
+class TestTheFormsOfThePage:
+    @pytest.mark.usefixtures("holding")
+    def test_every_one_of_them_has_a_token_and_goes_to_a_route(
+        self, browser: Callable[..., Browser], engine: Api
+    ) -> None:
+        person = browser("admin")
+        engine.post("/orders", order())
         person.post("/trading/lockouts", **LOCKOUT)
         router = person.client.application.url_map.bind("localhost")
         for path in ("/trading", "/audit"):

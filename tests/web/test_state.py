@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import Api
 from tests.serving import Desk
+from tests.web.conftest import Record
+from tests.web.orders import HOLDS, KEYS, configure, order, sent, set_deadline, waiting
 
 LOCKOUT = {"ticker": "AAPL", "reason": "x", "duration_minutes": 5}
 
@@ -32,6 +34,7 @@ def test_it_shows_what_the_other_routes_show(admin: Api) -> None:
     assert shown["config_version"] == admin.get("/config").json["version"]
     assert (shown["config_error"], shown["config_warnings"]) == (None, [])
     assert (shown["approvals"], shown["recent_orders"]) == ([], [])
+    assert (shown["approvals_by_ticker"], shown["approvals_total"]) == ({}, 0)
 
 
 def test_the_time_is_that_of_the_database(operator: Api, desk: Desk) -> None:
@@ -99,9 +102,131 @@ class TestTheTag:
             desk.sql("SELECT xmin FROM symbol_lockouts"),
         ) == rows
 
+    def test_changes_with_everything_that_becomes_of_an_order(
+        self, engine: Api, operator: Api, holding: None
+    ) -> None:
+        seen = [tag(operator)]
+        made = []
+        for _ in range(3):
+            made.append(waiting(engine))
+            seen.append(tag(operator))
+        operator.post(f"/approvals/{made[0]['id']}/approve", {})
+        seen.append(tag(operator))
+        operator.post(f"/approvals/{made[1]['id']}/reject", {"reason": "no"})
+        seen.append(tag(operator))
+        engine.post(f"/orders/{made[2]['id']}/cancel", None)
+        seen.append(tag(operator))
+        operator.post("/lockouts", LOCKOUT)
+        seen.append(tag(operator))
+        sent(engine, "blocked")
+        seen.append(tag(operator))
+        assert len(set(seen)) == len(seen)
+
+    def test_stays_when_an_order_is_sent_again(self, engine: Api, operator: Api, holding: None) -> None:
+        body = order()
+        engine.post("/orders", body)
+        before = tag(operator)
+        assert engine.post("/orders", body).status_code == 200
+        assert engine.post("/orders", body | {"qty": "11"}).status_code == 409
+        assert tag(operator) == before
+
+    def test_changes_when_an_order_expires_though_nothing_was_written(
+        self, engine: Api, operator: Api, desk: Desk, record: Record, holding: None
+    ) -> None:
+        made = waiting(engine)
+        set_deadline(desk, made, 0.7)
+        record.new()
+        before = operator.get("/state")
+        rows = desk.sql("SELECT xmin FROM orders")
+        assert (len(before.json["approvals"]), before.json["approvals_total"]) == (1, 1)
+        desk.sql("SELECT pg_sleep(0.8)")
+        after = operator.get("/state", headers={"If-None-Match": before.headers["ETag"]})
+        assert after.status_code == 200
+        assert after.headers["ETag"] != before.headers["ETag"]
+        shown = [after.json[key] for key in ("approvals", "approvals_by_ticker", "approvals_total")]
+        assert shown == [[], {}, 0]
+        assert after.json["state_version"] == before.json["state_version"]
+        assert (record.new(), desk.sql("SELECT xmin FROM orders")) == ([], rows)
+
+    def test_changes_when_a_lockout_that_held_an_order_ends(
+        self, engine: Api, operator: Api, desk: Desk, holding: None
+    ) -> None:
+        waiting(engine)
+        operator.post("/lockouts", LOCKOUT)
+        desk.sql(
+            "UPDATE symbol_lockouts SET created_at = now() - interval '1 h', expires_at = now() + interval '0.5 s'"
+        )
+        before = operator.get("/state")
+        desk.sql("SELECT pg_sleep(0.6)")
+        after = operator.get("/state", headers={"If-None-Match": before.headers["ETag"]})
+        assert [before.json["approvals"][0]["approvable"], after.json["approvals"][0]["approvable"]] == [
+            False,
+            True,
+        ]
+
     @pytest.mark.parametrize("header", ["If-Match", "If-Modified-Since", "Range"])
     def test_is_the_only_condition(self, operator: Api, header: str) -> None:
         assert operator.get("/state", headers={header: '"nothing"'}).status_code == 200
+
+
+class TestOrdersThatWait:
+    def test_are_those_of_the_approvals_with_their_value_and_the_blockers_in_words(
+        self, engine: Api, operator: Api, holding: None
+    ) -> None:
+        waiting(engine, qty="1.5", type="limit", limit_price="10")
+        waiting(engine, qty=..., notional="99.90")
+        waiting(engine, ticker="MSFT")
+        operator.post("/lockouts", LOCKOUT)
+        shown = operator.get("/state").json["approvals"]
+        listed = operator.get("/approvals").json["items"]
+        assert [{key: one[key] for key in (*KEYS, "approvable", "blockers")} for one in shown] == listed
+        assert [one["value"] for one in shown] == ["15", "99.9", None]
+        assert [len(one["blocked_because"]) for one in shown] == [1, 1, 0]
+        assert "AAPL is locked out" in shown[0]["blocked_because"][0]
+
+    def test_are_counted_by_ticker(self, engine: Api, operator: Api, desk: Desk, holding: None) -> None:
+        for ticker in ("MSFT", "AAPL", "MSFT", "BTC/USD"):
+            last = waiting(engine, ticker=ticker)
+        set_deadline(desk, last, -1)
+        shown = operator.get("/state").json
+        assert shown["approvals_by_ticker"] == {"AAPL": 1, "MSFT": 2}
+        assert shown["approvals_total"] == 3
+
+    def test_five_hundred_are_shown_and_all_are_counted(self, engine: Api, operator: Api, desk: Desk) -> None:
+        configure(desk, HOLDS)
+        waiting(engine)
+        desk.sql(
+            "INSERT INTO orders (account_id, engine, client_order_id, ticker, side, qty, type, time_in_force,"
+            "                    trading_mode, status, expires_at)"
+            " SELECT account_id, engine, 'copy-' || n, ticker, side, qty, type, time_in_force,"
+            "        trading_mode, status, expires_at + n * interval '1 s' FROM orders, generate_series(1, 502) n"
+        )
+        shown = operator.get("/state").json
+        assert (len(shown["approvals"]), shown["approvals_total"]) == (500, 503)
+        assert shown["approvals_by_ticker"] == {"AAPL": 503}
+        ends = [one["expires_at"] for one in shown["approvals"]]
+        assert ends == sorted(ends)
+
+
+class TestRecentOrders:
+    def test_are_what_was_decided_last_newest_first(
+        self, engine: Api, operator: Api, desk: Desk, holding: None
+    ) -> None:
+        first, second, third, _ = (waiting(engine) for _ in range(4))
+        set_deadline(desk, second, -1)
+        engine.get(f"/orders/{second['id']}")
+        operator.post(f"/approvals/{third['id']}/reject", {"reason": "no"})
+        operator.post(f"/approvals/{first['id']}/approve", {"note": "go"})
+        operator.post("/lockouts", LOCKOUT)
+        blocked = sent(engine, "blocked")
+        shown = operator.get("/state").json["recent_orders"]
+        assert [one["id"] for one in shown] == [made["id"] for made in (blocked, first, third, second)]
+        assert [one["status"] for one in shown] == ["blocked", "released", "rejected", "expired"]
+        assert shown == [engine.get(f"/orders/{one['id']}").json for one in shown]
+
+    def test_are_the_last_fifty(self, engine: Api, operator: Api) -> None:
+        made = [sent(engine, "released")["id"] for _ in range(52)]
+        assert [one["id"] for one in operator.get("/state").json["recent_orders"]] == made[:1:-1]
 
 
 class TestAConfigurationThatCannotBeRead:

@@ -13,13 +13,14 @@ const READS = {
 };
 
 const PATIENCE = 10_000;      // after that long without an answer we say so
+const MOST_RECENT = 50;       // decided orders in a state
 const FULL_READ = 60_000;     // now and then read in full, though nothing changed: it also sets the clock
 
 /** What the server said no with, or that it said nothing at all (status 0). */
 export class Problem extends Error {
-  constructor({ status = 0, code = '', title = '', detail = '', errors = {} } = {}) {
+  constructor({ status = 0, code = '', title = '', detail = '', errors = {}, order = null } = {}) {
     super(detail || title || `The server answered ${status}.`);
-    Object.assign(this, { name: 'Problem', status, code, errors });
+    Object.assign(this, { name: 'Problem', status, code, errors, order });
   }
 }
 
@@ -117,9 +118,9 @@ export function createApi({
   /**
    * One act. Whatever comes of it, what it may have changed is read again: where somebody watches, at once, else the
    * next time that somebody does. `patch` shows the server's yes without waiting for that read, unless something newer was read
-   * while the act was under way.
+   * while the act was under way. `more` says that another act follows at once, so that reading can wait for that.
    */
-  async function mutate(method, path, body, stale, patch, version) {
+  async function mutate(method, path, body, stale, patch, { version, more = false } = {}) {
     const state = entry('state');
     const changes = state.changes;
     try {
@@ -132,11 +133,26 @@ export function createApi({
       }
       return data;
     } finally {
-      for (const key of ['state', ...stale]) {
+      for (const key of more ? stale : ['state', ...stale]) {
         if (entry(key).watchers.size) refetch(key);
         else entries.delete(key);
       }
     }
+  }
+
+  const approval = (id, choice) => `/approvals/${encodeURIComponent(id)}/${choice}`;
+
+  /** The state once an order waits no more. */
+  function decided(state, order) {
+    if (!state.approvals.some(({ id }) => id === order.id)) return state;
+    const waiting = state.approvals_by_ticker;
+    return {
+      ...state,
+      approvals: state.approvals.filter(({ id }) => id !== order.id),
+      approvals_total: state.approvals_total - 1,
+      approvals_by_ticker: { ...waiting, [order.ticker]: waiting[order.ticker] - 1 },
+      recent_orders: [order, ...state.recent_orders].slice(0, MOST_RECENT),
+    };
   }
 
   const lockout = (id) => `/lockouts/${encodeURIComponent(id)}`;
@@ -155,7 +171,7 @@ export function createApi({
 
     /** `version` is that of the configuration that was looked at: whatever changed since, the server says no. */
     setMode: (change, version) => mutate('PUT', '/mode', change, ['mode', 'trading-config'],
-      (state, { trading_mode }) => ({ ...state, trading_mode }), version),
+      (state, { trading_mode }) => ({ ...state, trading_mode }), { version }),
 
     /** A halt must not fail because somebody signed in again on another page: it asks for a new token, once. */
     async halt() {
@@ -166,6 +182,17 @@ export function createApi({
         await renewToken();
         return this.setMode({ trading_mode: 'disabled' });
       }
+    },
+
+    approveOrder: (id) => mutate('POST', approval(id, 'approve'), {}, [], decided),
+
+    rejectOrder: (id, reason) => mutate('POST', approval(id, 'reject'), { reason }, [], decided),
+
+    /** Up to 200 decisions: {id, action, reason?}. A result for each: {id, order}, or {id, problem}. */
+    async decideOrders(decisions, { more } = {}) {
+      const { results } = await mutate('POST', '/approvals/decisions', { decisions }, [],
+        (state, answer) => answer.results.reduce((now, { order }) => (order ? decided(now, order) : now), state), { more });
+      return results.map((result) => (result.problem ? { ...result, problem: new Problem(result.problem) } : result));
     },
 
     createLockout: (lock) => mutate('POST', '/lockouts', lock, ['lockouts'],

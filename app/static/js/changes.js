@@ -2,6 +2,7 @@
 // hear the page rather than see it. Our own acts and other people's are told alike.
 
 import { minutesInWords, utcEnd } from './clock.js';
+import { capital, decider, named, outcome } from './orders.js';
 
 export const MODES = { live: 'LIVE', paper: 'PAPER', disabled: 'HALTED' };
 
@@ -47,7 +48,26 @@ function lockouts(before, after, now) {
   return all.length > MANY ? [`${all.length} lockouts changed.`] : all;
 }
 
-/** Both states with the lockouts that were, and are, in force. */
+const few = (sentences, many) => (sentences.length > MANY ? [`${sentences.length} ${many}.`] : sentences);
+
+function approvals(before, after, now) {
+  const old = new Set(before.approvals.map((order) => order.id));
+  const left = new Set(after.approvals.map((order) => order.id));
+  const decided = new Map(after.recent_orders.map((order) => [order.id, order]));
+  const gone = before.approvals.filter((order) => !left.has(order.id)).map((order) => {
+    const end = decided.get(order.id);
+    const how = Date.parse(order.expires_at) <= now ? 'timed out' : 'waits no more';
+    return `${capital(named(order))}: ${end && end.status !== 'expired' ? `${outcome(end).toLowerCase()} by ${decider(end)}` : how}.`;
+  });
+  const come = after.approvals.filter((order) => !old.has(order.id)).map((order) => `${capital(named(order))} waits for approval.`);
+  // Of more than a state holds some merely move up: only that there are more is news.
+  const more = after.approvals.length + after.unseen - before.approvals.length - before.unseen;
+  const partly = before.unseen + after.unseen > 0;
+  const news = partly ? (more > 0 ? [`${more} more wait for approval.`] : []) : few(come, 'orders came in that wait for approval');
+  return [...few(gone, 'orders wait no more'), ...news];
+}
+
+/** Both states with the lockouts that were, and are, in force, and the orders that waited, and wait. */
 export function describeChanges(before, after, now) {
-  return [...settings(before, after), ...lockouts(before.lockouts, after.lockouts, now)];
+  return [...settings(before, after), ...lockouts(before.lockouts, after.lockouts, now), ...approvals(before, after, now)];
 }

@@ -18,6 +18,7 @@ export function createDesk({ initial, api, clock }) {
     state: initial.state,
     me: initial.me,
     lockouts: [],          // those in force now, soonest end first
+    waiting: [],           // orders that wait now, soonest expiry first
     now: clock.now(),
     clock: '',
     lost: false,           // no read has succeeded lately
@@ -34,8 +35,23 @@ export function createDesk({ initial, api, clock }) {
       return this.lockouts.length + Math.max(0, this.state.lockouts_total - this.state.lockouts.length);
     },
 
+    /** All that wait, also those beyond what a state holds. */
+    get waitingCount() {
+      return this.waiting.length + this.unseenCount;
+    },
+    get unseenCount() {
+      return Math.max(0, this.state.approvals_total - this.state.approvals.length);
+    },
+
+    /** How many orders of a symbol wait; `*` is every symbol. */
+    waitingOf(ticker) {
+      if (ticker === '*') return this.waitingCount;
+      const listed = (orders) => orders.filter((order) => order.ticker === ticker).length;
+      return (this.state.approvals_by_ticker[ticker] ?? 0) - listed(this.state.approvals) + listed(this.waiting);
+    },
+
     start() {
-      this.lockouts = this.inForce(initial.state);
+      this.take(initial.state);
       api.seed('state', initial.state);
       api.watch('state', (event) => this.heard(event));
       const back = () => { if (!document.hidden) api.refetch('state', { full: true }); };
@@ -79,10 +95,31 @@ export function createDesk({ initial, api, clock }) {
 
     apply(state) {
       this.now = clock.now();
-      const before = { ...this.state, lockouts: this.lockouts };
-      this.lockouts = this.inForce(state);
+      const before = this.inWords();
+      this.take(state);
+      this.announce(describeChanges(before, this.inWords(), this.now));
+    },
+
+    take(state) {
+      // Frozen, for they never change: what is frozen Alpine does not watch, which one would feel with 500 of them.
+      Object.freeze(state.approvals);
+      Object.freeze(state.recent_orders);
       this.state = state;
-      this.announce(describeChanges(before, { ...state, lockouts: this.lockouts }, this.now));
+      this.lockouts = this.inForce(state);
+      this.waiting = Object.freeze(state.approvals.filter((order) => this.inTime(order)));
+      document.title = document.title.replace(/^(\(\d+\) )?/, this.waitingCount ? `(${this.waitingCount}) ` : '');
+    },
+
+    msLeft(order) {
+      return Date.parse(order.expires_at) - clock.now();
+    },
+    inTime(order) {
+      return this.msLeft(order) > 0;
+    },
+
+    /** The state with the lockouts that are in force, and the orders that wait, at this instant. */
+    inWords() {
+      return { ...this.state, lockouts: this.lockouts, approvals: this.waiting, unseen: this.unseenCount };
     },
 
     inForce(state) {
@@ -95,15 +132,18 @@ export function createDesk({ initial, api, clock }) {
         .sort((one, other) => Date.parse(one.expires_at) - Date.parse(other.expires_at));
     },
 
-    /** Once a second, on the second of the server's clock: time passes, lockouts end, silence becomes suspicious. */
+    /** On every second of the server's clock, and when an order times out: that must not wait for the next second. */
     tick() {
       this.now = clock.now();
       this.clock = utcTime(this.now);
-      const first = this.lockouts[0];
-      if (first && Date.parse(first.expires_at) <= this.now) this.apply(this.state);
+      const [order] = this.waiting;
+      if (order && !this.inTime(order)) this.apply(this.state);
+      const [lock] = this.lockouts;
+      if (lock && Date.parse(lock.expires_at) <= this.now) this.apply(this.state);
       if (!document.hidden && this.now - lastGoodAt > TOO_OLD) this.lost = true;
       clearTimeout(nextTick);
-      nextTick = setTimeout(() => this.tick(), SECOND - (this.now % SECOND));
+      const next = this.waiting.length ? Math.max(1, this.msLeft(this.waiting[0])) : SECOND;
+      nextTick = setTimeout(() => this.tick(), Math.min(SECOND - (this.now % SECOND), next));
     },
 
     hush() {

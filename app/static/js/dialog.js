@@ -1,5 +1,14 @@
 // The one confirmation dialog that everything shares. ask() opens it and gives back what was entered, or null for no.
 
+/** Halting is one click, always: its button shows through the veil, and so it works there. */
+export function throughTheVeil({ clientX, clientY }, opened) {
+  const halt = document.querySelector('button.halt[type="submit"]');
+  const { left, right, top, bottom } = halt ? halt.getBoundingClientRect() : {};
+  if (!(clientX >= left && clientX <= right && clientY >= top && clientY <= bottom)) return;
+  opened.close('');
+  halt.click();
+}
+
 export function createDialog() {
   let shared;
 
@@ -30,13 +39,8 @@ export function createDialog() {
       this.$root.close('');
     },
 
-    /** Halting is one click, always: its button shows through the veil, and so it works there. */
-    throughTheVeil({ clientX, clientY }) {
-      const halt = document.querySelector('button.halt[type="submit"]');
-      const { left, right, top, bottom } = halt ? halt.getBoundingClientRect() : {};
-      if (!(clientX >= left && clientX <= right && clientY >= top && clientY <= bottom)) return;
-      this.cancel();
-      halt.click();
+    throughTheVeil(event) {
+      throughTheVeil(event, this.$root);
     },
 
     confirm() {

@@ -6,17 +6,19 @@ import { inWords, whole } from './forms.js';
 
 const FIELDS = ['ticker', 'reason', 'duration_minutes'];
 const USUAL = '60';
+const TICKER = /^([A-Z0-9]+([./-][A-Z0-9]+)*|\*)$/;
 
 export const lockoutForm = ({ api, initial }) => () => ({
   errors: {},
   minutes: USUAL,
+  ticker: '',      // as the server will read it
   saving: false,
   problem: '',
 
   init() {
     const draft = takeDraft();
     if (draft) for (const name of FIELDS) this.field(name).value = draft[name];
-    this.minutes = this.field('duration_minutes').value;
+    this.typed();
     this.errors = inWords(initial.lockout_errors, this.$root);
     this.$nextTick(() => this.toFirstError());
   },
@@ -35,6 +37,16 @@ export const lockoutForm = ({ api, initial }) => () => ({
   typed(name) {
     this.errors[name] = '';
     this.minutes = this.field('duration_minutes').value;
+    this.ticker = this.field('ticker').value.trim().toUpperCase();
+  },
+
+  /** What the typed lockout would hold of the orders that wait. */
+  get preview() {
+    if (!TICKER.test(this.ticker)) return '';
+    const held = this.$store.desk.waitingOf(this.ticker);
+    const orders = held === 1 ? '1 waiting order' : `${held} waiting orders`;
+    if (this.ticker === '*') return held ? `Would hold ${held === 1 ? 'the' : 'all'} ${orders}.` : 'Would hold no waiting order: none waits.';
+    return held ? `Would hold ${orders} of ${this.ticker}.` : `Would hold no waiting order of ${this.ticker}.`;
   },
 
   choose(minutes) {

@@ -87,7 +87,7 @@ export const modeBar = ({ api, ask }) => () => ({
     // What this question leaves; the page may learn of something else meanwhile, and then the answer is void.
     const from = this.mode;
     const version = this.$store.desk.state.config_version;
-    const asked = question(from, to, this.$store.desk.state.approvals.length);
+    const asked = question(from, to, this.$store.desk.waitingCount);
     try {
       for (let answer = await ask({ ...asked, needReason: true }); answer;) {
         const problem = await this.put({ trading_mode: to, from, reason: answer.reason }, version);

@@ -1,0 +1,97 @@
+"""How a command runs: on the desk's database, as whoever is at the terminal, and with one line when it fails."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TypeVar
+
+import click
+from flask import Flask
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from app import create_app, database_url, embedded, schema
+from app.desk.actor import Actor
+from app.desk.errors import DeskError, Invalid
+from app.domain.roles import Role
+from app.embedded import EmbeddedError
+from app.extensions import db
+from app.fields import StrictForm
+from app.settings import Settings, SettingsError
+
+FormType = TypeVar("FormType", bound=StrictForm)
+
+
+class Command(click.Group):
+    """Whatever goes wrong is one line on stderr, and exit status 1 (2 for a wrong call); never a traceback."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except (SettingsError, EmbeddedError, DeskError) as error:
+            fail(str(error))
+        except UnicodeError:
+            fail("what was given holds bytes that are not UTF-8")
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == "42P01":
+                fail("the database has no tables of this version: run countersign db upgrade")
+            if isinstance(error, OperationalError):
+                fail(f"the database cannot be reached: {str(error.orig).strip().splitlines()[0]}")
+            fail(f"the database does not do this: {str(error.orig).strip().splitlines()[0]}")
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            fail(error.format_message(), error.exit_code)
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """Say why in one line, and end."""
+    click.echo(f"countersign: {' '.join(message.split())}", err=True)
+    raise SystemExit(status)
+
+
+@contextmanager
+def desk() -> Iterator[Flask]:
+    """The application with its database at hand, in an application context.
+
+    The embedded database is started when it does not run, and left to the others when they still use it.
+    """
+    settings = Settings.from_environment()
+    database = embedded(settings) if settings.embedded else None
+    if database:
+        database.start()
+    try:
+        app = create_app(settings)
+        with app.app_context():
+            if database:
+                migrate(settings)  # a first command on a new folder finds its tables
+            try:
+                yield app
+            finally:
+                for engine in db.engines.values():
+                    engine.dispose()
+    finally:
+        if database:
+            database.release()
+
+
+def migrate(settings: Settings) -> None:
+    schema.upgrade(settings.migration_url or database_url(settings))
+
+
+def me() -> Actor:
+    """Whoever can run this command holds the database: on the record as `cli:` and the system's user name."""
+    user = str(os.getuid())
+    with suppress(KeyError):  # a container may run under a number without a name
+        user = pwd.getpwuid(os.getuid()).pw_name  # not getpass: it believes the environment
+    return Actor(f"cli:{user}", Role.ADMIN, f"cli-{secrets.token_hex(6)}")
+
+
+def valid(form: FormType) -> FormType:
+    """The form, if it is. Raises Invalid."""
+    if not form.validate():
+        raise Invalid(form.messages())
+    return form

@@ -1,0 +1,113 @@
+"""What ends the waiting of orders, whoever comes: one statement, one event for each, exactly one winner."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.orm import Session
+
+from app.desk.actor import Actor
+from app.desk.transaction import recording
+from app.domain.lifecycle import Mover, OrderStatus, is_legal
+
+DEADLINE = "system:deadline"
+CHANNEL = "countersign_orders"  # hears the id of every order that stops waiting
+MANY = "*"  # what it hears where that were very many
+
+# One statement for whatever ends the waiting of one order or of many, with one event for each. The clock is read
+# once, at its start: for one order that is after its row lock was granted, because a guard that waits for the lock
+# itself would judge by the time before the wait. What is late expires, whoever came.
+MOVE = """
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), moved AS (
+        UPDATE orders SET
+            status = CASE WHEN expires_at > clock.now THEN :to ELSE 'expired' END,
+            decided_at = CASE WHEN expires_at > clock.now THEN clock.now ELSE expires_at END,
+            decided_by = CASE WHEN expires_at > clock.now THEN :by ELSE :deadline END,
+            decision_note = CASE WHEN expires_at > clock.now THEN :note END
+        FROM clock
+        WHERE orders.status = 'pending_approval' AND {which}
+        RETURNING id, engine, client_order_id, ticker, orders.status, decided_at, decided_by, decision_note
+    ), recorded AS (
+        INSERT INTO audit_events (actor, action, subject, before, after, note, request_id)
+        SELECT decided_by,
+               CASE status WHEN 'released' THEN 'order.approve' WHEN 'rejected' THEN 'order.reject'
+                           WHEN 'canceled' THEN 'order.cancel' ELSE 'order.expire' END,
+               id::text,
+               same || jsonb_build_object('status', 'pending_approval', 'decided_at', NULL, 'decided_by', NULL),
+               same || jsonb_build_object('status', status, 'decided_by', decided_by, 'decided_at',
+                   to_char(decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
+               decision_note, :request_id
+        FROM moved, LATERAL (SELECT jsonb_build_object(
+            'engine', engine, 'client_order_id', client_order_id, 'ticker', ticker) AS same) AS unchanged
+    ), told AS (
+        SELECT pg_notify('{channel}', {told}) FROM moved {once}
+    )
+    SELECT count(*) FILTER (WHERE status = :to), (SELECT count(*) FROM told) FROM moved
+"""
+
+
+def _statement(which: str, *, many: bool = False) -> TextClause:
+    told, once = (f"'{MANY}'", "LIMIT 1") if many else ("id::text", "")
+    return text(MOVE.format(which=which, channel=CHANNEL, told=told, once=once))
+
+
+ONE = _statement("orders.id = :order_id")
+ONE_LATE = _statement("orders.id = :order_id AND expires_at <= clock.now")
+ALL = _statement("TRUE", many=True)
+# Several sweepers never collide, and none waits for an order that somebody is just deciding. An array, because IN
+# would be evaluated again for every row where the planner believes that few wait.
+DUE = _statement(
+    """orders.id = ANY (ARRAY(
+        SELECT id FROM orders WHERE status = 'pending_approval' AND expires_at <= statement_timestamp()
+        ORDER BY expires_at, id LIMIT :most FOR UPDATE SKIP LOCKED
+    ))"""
+)
+
+
+def move(
+    session: Session, mover: Mover, to: OrderStatus, actor: Actor, note: str | None, order_id: uuid.UUID
+) -> bool:
+    """Move an order whose row is locked, if it still waits; whether this was the move. When late, it expires."""
+    return _run(session, ONE, mover, to, actor, note, order_id=order_id) == 1
+
+
+def expire_if_late(session: Session, actor: Actor, order_id: uuid.UUID) -> None:
+    """Write down that an order whose row is locked has expired, if it has and nobody did."""
+    _run(session, ONE_LATE, Mover.CLOCK, OrderStatus.EXPIRED, actor, None, order_id=order_id)
+
+
+def cancel_waiting(session: Session, actor: Actor, note: str) -> int:
+    """Cancel every order that waits, within a change of the mode; how many that were."""
+    # A halt that takes long is still better than one that fails.
+    session.execute(text("SET LOCAL statement_timeout = '60s'"))
+    return _run(session, ALL, Mover.MODE_CHANGE, OrderStatus.CANCELED, actor, note)
+
+
+def expire_due(actor: Actor, *, most: int = 1000) -> int:
+    """Write down what has expired, up to `most` orders; how many that were."""
+    with recording() as session:
+        return _run(session, DUE, Mover.CLOCK, OrderStatus.EXPIRED, actor, None, most=most)
+
+
+def _run(
+    session: Session,
+    statement: TextClause,
+    mover: Mover,
+    to: OrderStatus,
+    actor: Actor,
+    note: str | None,
+    **which: Any,
+) -> int:
+    """Run a form of MOVE; how many orders became `to`."""
+    if not is_legal(OrderStatus.PENDING_APPROVAL, to, mover):
+        raise ValueError(f"{mover} may not move an order to {to}")
+    values = {
+        "to": to.value,
+        "by": actor.name,
+        "deadline": DEADLINE,
+        "note": note,
+        "request_id": actor.request_id,
+    }
+    return int(session.execute(statement, {**values, **which}).one()[0])

@@ -1,0 +1,32 @@
+// What the gate and the people decided lately, and why.
+
+import { decider, moment, origin, outcome, size } from './orders.js';
+import { createRows, put } from './rows.js';
+
+export const recentDecisions = () => () => {
+  let rows;
+
+  function fill({ element, slots }, { order, when }) {
+    Object.assign(element.dataset, { side: order.side, outcome: order.status });
+    put(slots, {
+      when, verdict: outcome(order), side: order.side, ticker: order.ticker, size: size(order),
+      unit: order.notional ? 'notional' : '', reasons: order.reasons.map(({ detail }) => detail).join('; '),
+      note: order.decision_note ? `“${order.decision_note}”` : '', by: decider(order), engine: order.engine, origin: origin(order),
+    });
+  }
+
+  return {
+    init() {
+      rows = createRows(this.$root.querySelector('tbody'), fill);
+    },
+
+    get none() {
+      return !this.$store.desk.state.recent_orders.length;
+    },
+
+    draw() {
+      const { recent_orders: orders, server_time: now } = this.$store.desk.state;
+      rows.draw(orders.map((order) => ({ id: order.id, order, when: moment(order.decided_at, now) })));
+    },
+  };
+};

@@ -1,0 +1,30 @@
+// Single keys for pending approvals, and the small dialog that lists them and can switch them off.
+
+import { throughTheVeil } from './dialog.js';
+
+const OFF = 'countersign.keys-off';
+const TYPING = 'input:not([type="checkbox"]), textarea, select, [contenteditable]';
+
+/** The key that was pressed to command something, not to write; null while a question is open. */
+export function command(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return null;
+  if (localStorage.getItem(OFF) || event.target.closest?.(TYPING) || document.querySelector('dialog[open]')) return null;
+  return event.key;
+}
+
+export const showKeys = () => document.getElementById('keys').showModal();
+
+export const keysDialog = () => () => ({
+  on: !localStorage.getItem(OFF),
+
+  keep() {
+    if (this.on) localStorage.removeItem(OFF);
+    else localStorage.setItem(OFF, 'yes');
+  },
+  close() {
+    this.$root.close();
+  },
+  throughTheVeil(event) {
+    throughTheVeil(event, this.$root);
+  },
+});

@@ -1,0 +1,72 @@
+// An order in words and numbers, as _orders.html writes them. Amounts are decimal strings and stay exact.
+
+import { utcTime } from './clock.js';
+
+const OUTCOMES = { released: 'Released', blocked: 'Blocked', rejected: 'Rejected', expired: 'Timed out', canceled: 'Canceled' };
+const DECIDERS = { 'system:gate': 'the gate', 'system:deadline': 'the deadline' };
+const DECIMALS = 18;   // a quantity times a price
+
+/** "1234567.5" -> "1,234,567.5"; `least` is the least number of decimals. */
+export function grouped(amount, least = 0) {
+  const [whole, fraction = ''] = amount.split('.');
+  const thousands = whole.replace(/\B(?=(\d{3})+$)/g, ',');
+  return fraction || least ? `${thousands}.${fraction.padEnd(least, '0')}` : thousands;
+}
+export const money = (amount) => grouped(amount, 2);
+
+/** An amount that is only to be judged: what lies beyond the cents is cut off, and that is said. */
+export function about(amount) {
+  const [whole, fraction = ''] = amount.split('.');
+  const tiny = !Number(whole + fraction.slice(0, 2));
+  return fraction.length > 2 && !tiny ? `≈ ${grouped(`${whole}.${fraction.slice(0, 2)}`)}` : money(amount);
+}
+
+export function sum(amounts) {
+  const units = amounts.reduce((total, amount) => {
+    const [whole, fraction = ''] = amount.split('.');
+    return total + BigInt(whole + fraction.padEnd(DECIMALS, '0'));
+  }, 0n);
+  const digits = String(units).padStart(DECIMALS + 1, '0');
+  return `${digits.slice(0, -DECIMALS)}.${digits.slice(-DECIMALS)}`.replace(/\.?0+$/, '');
+}
+
+export const size = ({ qty, notional }) => (qty ? grouped(qty) : money(notional));
+
+export function worth({ notional, value }) {
+  if (notional) return 'notional';
+  return value ? `value ${about(value)}` : 'value unknown';
+}
+
+export function prices({ type, stop_price: stop, limit_price: limit }) {
+  if (type === 'market') return 'market';
+  return [stop && `stop ${money(stop)}`, limit && `limit ${money(limit)}`].filter(Boolean).join(', ');
+}
+
+export const terms = ({ time_in_force: force, reference_price: reference }) => (
+  `${force} · ${reference ? `ref. ${money(reference)}` : 'no ref. price'}`);
+
+export const origin = ({ trading_mode: mode, signal_layer: layer }) => (layer ? `${mode} · ${layer}` : mode);
+
+/** "buy 10 AAPL", "buy 5,000.00 notional of AAPL". */
+export const named = (order) => `${order.side} ${size(order)} ${order.notional ? 'notional of ' : ''}${order.ticker}`;
+
+export const capital = (text) => text[0].toUpperCase() + text.slice(1);
+export const count = (number) => (number === 1 ? '1 order' : `${number} orders`);
+export const isLive = (order) => order.trading_mode === 'live';
+
+export const outcome = ({ status }) => OUTCOMES[status] ?? status;
+export const decider = ({ decided_by: who }) => DECIDERS[who] ?? who;
+
+/** "Released by olga at 14:03:11 UTC". */
+export function verdict(order) {
+  const at = utcTime(Date.parse(order.decided_at));
+  return order.status === 'expired' ? `Timed out at ${at} UTC: nobody decided` : `${outcome(order)} by ${decider(order)} at ${at} UTC`;
+}
+
+/** "14:03:11", and another day's "2026-11-22 14:03". */
+export function moment(at, now) {
+  return at.slice(0, 10) === now.slice(0, 10) ? at.slice(11, 19) : `${at.slice(0, 10)} ${at.slice(11, 16)}`;
+}
+
+/** A sentence of the server's, with instants for people. */
+export const plain = (detail) => detail.replace(/\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)\.\d+Z/g, '$1 UTC');

@@ -1,0 +1,47 @@
+// What is asked before orders are decided: in paper trading one approval is one click, with real money never.
+
+import { about, capital, count, isLive, named, prices, sum, worth } from './orders.js';
+
+const MOST_NAMED = 6;
+
+function enumerate(orders) {
+  const names = orders.slice(0, MOST_NAMED).map(named).join(', ');
+  return capital(orders.length > MOST_NAMED ? `${names} and ${orders.length - MOST_NAMED} more` : names);
+}
+
+function together(orders) {
+  const values = orders.map(({ value }) => value).filter(Boolean);
+  const unknown = orders.length - values.length;
+  if (!values.length) return 'Their value is unknown.';
+  return `Together worth ${about(sum(values))}${unknown ? `, and ${count(unknown)} of unknown value` : ''}.`;
+}
+
+const rejectOne = (order) => ({
+  title: `Reject ${named(order)}?`, act: 'Reject', needReason: true, text: `${order.engine} is told no, and why.`,
+});
+
+const rejectMany = (orders) => ({
+  title: `Reject ${count(orders.length)}?`, act: `Reject ${count(orders.length)}`, needReason: true,
+  text: `${enumerate(orders)}. Their engines are told no, and why.`,
+});
+
+const approveOne = (order) => ({
+  title: `Approve ${named(order)} with REAL MONEY?`, act: 'Approve', grave: true,
+  text: `${capital(prices(order))}, ${worth(order)}. It goes to the market at once.`,
+});
+
+function approveMany(orders, leftOut) {
+  const live = orders.some(isLive);
+  const rest = leftOut ? ` ${leftOut} of those selected cannot be approved now and ${leftOut === 1 ? 'is' : 'are'} left alone.` : '';
+  return {
+    title: `Approve ${count(orders.length)}${live ? ' with REAL MONEY' : ''}?`, act: `Approve ${count(orders.length)}`, grave: live,
+    text: `${enumerate(orders)}. ${together(orders)}${rest}`,
+  };
+}
+
+/** The question for the dialog, or null where none is asked. `leftOut` of those selected cannot be approved. */
+export function question(orders, choice, many, leftOut) {
+  if (choice === 'reject') return many ? rejectMany(orders) : rejectOne(orders[0]);
+  if (many) return approveMany(orders, leftOut);
+  return isLive(orders[0]) ? approveOne(orders[0]) : null;
+}

@@ -1,0 +1,209 @@
+"""The schemas of answers."""
+
+from __future__ import annotations
+
+from app.desk import audit
+from app.domain.gate import OrderType, ReasonCode, Side, SignalLayer, TimeInForce
+from app.domain.lifecycle import LockoutType, OrderStatus
+from app.domain.risk import (
+    MAX_APPROVAL_TIMEOUT_MINUTES,
+    MAX_RATE_ORDERS,
+    MAX_RATE_SECONDS,
+    MIN_APPROVAL_TIMEOUT_MINUTES,
+)
+from app.forms import Choice
+from app.web.openapi.words import (
+    BEYOND,
+    BOOLEAN,
+    DECIMAL,
+    ID,
+    INTEGER,
+    MODE,
+    NULL,
+    OBJECT,
+    STRING,
+    TIME,
+    Json,
+    array_of,
+    nullable,
+    object_of,
+    page_of,
+    ref,
+)
+
+LIMIT: Json = {
+    "anyOf": [NULL, DECIMAL, {"type": "number", "minimum": 0, "exclusiveMaximum": BEYOND, "multipleOf": 1e-9}]
+}
+APPROVAL_CONFIG: Json = {
+    "auto_approve_paper": BOOLEAN,
+    "require_approval_for_live": BOOLEAN,
+    "approval_timeout_minutes": {
+        "type": "integer",
+        "minimum": MIN_APPROVAL_TIMEOUT_MINUTES,
+        "maximum": MAX_APPROVAL_TIMEOUT_MINUTES,
+    },
+}
+SIGNAL_LAYERS: Json = {"macro": BOOLEAN, "competitive": BOOLEAN}
+LOCKOUT: Json = {
+    "id": ID,
+    "ticker": STRING,
+    "reason": STRING,
+    "lockout_type": {"enum": [str(kind) for kind in LockoutType]},
+    "created_at": TIME,
+    "created_by": STRING,
+    "expires_at": TIME,
+}
+REASONS: Json = array_of(ref("Reason"))
+ORDER: Json = {
+    "id": ID,
+    "client_order_id": STRING,
+    "engine": STRING,
+    "ticker": STRING,
+    "side": {"enum": [str(side) for side in Side]},
+    "qty": nullable(DECIMAL),
+    "notional": nullable(DECIMAL),
+    "type": {"enum": [str(kind) for kind in OrderType]},
+    "time_in_force": {"enum": [str(time) for time in TimeInForce]},
+    "limit_price": nullable(DECIMAL),
+    "stop_price": nullable(DECIMAL),
+    "reference_price": nullable(DECIMAL),
+    "signal_layer": {"enum": [*map(str, SignalLayer), None]},
+    "strategy": nullable(STRING),
+    "rationale": nullable(STRING),
+    "trading_mode": MODE,
+    "status": {"enum": [str(status) for status in OrderStatus]},
+    "reasons": REASONS,
+    "created_at": TIME,
+    "expires_at": nullable(TIME),
+    "decided_at": nullable(TIME),
+    "decided_by": nullable(STRING),
+    "decision_note": nullable(STRING),
+}
+WAITING: Json = ORDER | {
+    "status": {"const": str(OrderStatus.PENDING_APPROVAL)},
+    "expires_at": TIME,
+    "approvable": BOOLEAN,
+    "blockers": array_of({"enum": [str(code) for code in ReasonCode]}),
+}
+
+
+def answer_schemas() -> Json:
+    """Every schema of an answer, by its name."""
+    return {**_rules(), **_orders(), **_desk()}
+
+
+def _rules() -> Json:
+    return {
+        "ApprovalConfig": object_of(APPROVAL_CONFIG),
+        "SignalLayers": object_of(SIGNAL_LAYERS),
+        "Lockout": object_of(LOCKOUT),
+        "LockoutList": page_of("Lockout"),
+        "Mode": object_of({"trading_mode": MODE}),
+        "RiskConfig": _risk_config(),
+        "StoredConfig": object_of(
+            {
+                "trading_mode": MODE,
+                "config": OBJECT,
+                "version": INTEGER,
+                "updated_at": TIME,
+                "updated_by": STRING,
+            }
+        ),
+    }
+
+
+def _risk_config() -> Json:
+    limits = {"max_order_quantity": LIMIT, "max_order_value": LIMIT, "price_collar_pct": LIMIT}
+    rate = {
+        "max_orders": {"type": "integer", "minimum": 0, "maximum": MAX_RATE_ORDERS},
+        "per_seconds": {"type": "integer", "minimum": 1, "maximum": MAX_RATE_SECONDS},
+    }
+    no_rate = dict.fromkeys(rate, NULL)
+    return {
+        "type": "object",
+        "description": "Sections that are not known here are kept as given.",
+        "properties": {
+            "operator_approval": object_of(APPROVAL_CONFIG, optional=tuple(APPROVAL_CONFIG)),
+            "signal_layers": object_of(SIGNAL_LAYERS, optional=tuple(SIGNAL_LAYERS)),
+            "position_limits": object_of(limits, optional=tuple(limits)),
+            "order_rate": {"anyOf": [object_of(rate), object_of(no_rate, optional=tuple(no_rate))]},
+        },
+        "additionalProperties": True,
+    }
+
+
+def _orders() -> Json:
+    entry = {"id": STRING, "action": {"enum": [str(choice) for choice in Choice]}}
+    decided = {"status": {"const": 200}, "order": ref("Order")}
+    refused = {"status": INTEGER, "problem": ref("Problem")}
+    return {
+        "Reason": object_of({"code": {"enum": [str(code) for code in ReasonCode]}, "detail": STRING}),
+        "Order": object_of(ORDER),
+        "OrderList": page_of("Order"),
+        "WaitingOrder": object_of(WAITING),
+        "WaitingOrderList": page_of("WaitingOrder"),
+        "DecisionResults": object_of(
+            {"results": array_of({"anyOf": [object_of(entry | decided), object_of(entry | refused)]})}
+        ),
+    }
+
+
+def _desk() -> Json:
+    shown = WAITING | {"value": nullable(STRING), "blocked_because": array_of(STRING)}
+    return {
+        "AuditEvent": object_of(
+            {
+                "id": INTEGER,
+                "created_at": TIME,
+                "actor": STRING,
+                "action": {"enum": list(audit.ACTIONS)},
+                "subject": STRING,
+                "before": {"type": ["object", "null"]},
+                "after": {"type": ["object", "null"]},
+                "note": nullable(STRING),
+                "request_id": STRING,
+            }
+        ),
+        "AuditList": page_of("AuditEvent"),
+        "State": object_of(
+            {
+                "trading_mode": MODE,
+                "config_error": nullable(object_of({"key": STRING, "detail": STRING})),
+                "config_warnings": array_of(STRING),
+                "approval_config": nullable(ref("ApprovalConfig")),
+                "signal_layers": nullable(ref("SignalLayers")),
+                "lockouts": array_of(ref("Lockout")),
+                "lockouts_total": INTEGER,
+                "approvals": array_of(object_of(shown)),
+                "approvals_by_ticker": {"type": "object", "additionalProperties": INTEGER},
+                "approvals_total": INTEGER,
+                "recent_orders": array_of(ref("Order")),
+                "config_version": INTEGER,
+                "state_version": INTEGER,
+                "server_time": TIME,
+            }
+        ),
+        "Problem": _problem(),
+    }
+
+
+def _problem() -> Json:
+    always = {
+        "type": {"const": "about:blank"},
+        "title": STRING,
+        "status": INTEGER,
+        "detail": STRING,
+        "code": STRING,
+    }
+    at_times = {
+        "errors": {
+            "type": "object",
+            "additionalProperties": array_of(STRING),
+            "description": "With 422: what is wrong, by field.",
+        },
+        "reasons": REASONS | {"description": "With 409 of an approval: why the gate does not let the order pass."},
+        "order": ref("Order") | {"description": "With 409 `already_decided`: the order as it is."},
+        "decided_by": STRING | {"description": "With 409 `already_decided`: who was quicker."},
+        "decided_at": TIME | {"description": "With 409 `already_decided`: when that was."},
+    }
+    return object_of(always | at_times, optional=tuple(at_times))

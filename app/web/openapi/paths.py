@@ -1,0 +1,309 @@
+"""The operations: one row of a table for each."""
+
+from __future__ import annotations
+
+from app.desk import audit
+from app.domain.lifecycle import OrderStatus
+from app.forms import MAX_CLIENT_ORDER_ID_LENGTH
+from app.web.body import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORD
+from app.web.openapi.words import ID, STRING, Json, ref, ticker
+from app.web.orders import LONGEST_WAIT
+from app.web.permissions import API
+
+PROBLEMS = {
+    400: "The body is not JSON, or not an object.",
+    401: "No credential, or one that is not accepted.",
+    403: "Not allowed with this credential.",
+    404: "There is no such thing, or no longer.",
+    405: "The route does not take this method.",
+    409: "The state of the desk does not allow it.",
+    412: "What was read has changed since.",
+    413: "The body is larger than 1 MiB.",
+    415: "The body is not declared as JSON.",
+    422: "A value cannot be used; `errors` names the field.",
+    428: "If-Match is missing.",
+    503: "The database cannot be reached, or the desk is busy; nothing was changed.",
+}
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+def _header(name: str, *, required: bool, **more: object) -> Json:
+    return {"name": name, "in": "header", "required": required, "schema": STRING, **more}
+
+
+def _path(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": ID}
+
+
+def _word(longest: int) -> Json:
+    return {"type": "string", "maxLength": longest, "pattern": r"^[^\u0000]*$"}
+
+
+def _cursor(kind: str) -> Json:
+    return _query("cursor", {"type": "string", "format": f"{kind}-cursor"}, "`next` of the page before.")
+
+
+LIMIT = _query(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    "How many to a page.",
+)
+NUMBER_CURSOR, INSTANT_CURSOR = _cursor("number"), _cursor("instant")
+OF_TICKER = _query("ticker", ticker(allow_every=True), "Only those of this ticker.")
+IF_NONE_MATCH = _header("If-None-Match", required=False)
+IF_MATCH = _header(
+    "If-Match",
+    required=True,
+    example="*",
+    description="The ETag that was read, or * to overwrite on purpose.",
+)
+VERSION = _header(
+    "If-Match",
+    required=False,
+    example="*",
+    description="`config_version` of the state that was looked at, in quotes: 412 when anything has changed"
+    " since. A halt is never held to it.",
+)
+WAIT = _query(
+    "wait",
+    {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0},
+    "Seconds to wait for the order to stop waiting: the answer comes as soon as it does.",
+)
+
+Row = tuple[str, str, str, str | None, Json]
+
+RULES: tuple[Row, ...] = (
+    ("approval-config", "get", "The approval settings in force", "ApprovalConfig", {"problems": (409,)}),
+    (
+        "approval-config",
+        "put",
+        "Merge into the approval settings",
+        "ApprovalConfig",
+        {"body": "ApprovalConfigChange", "problems": (409,)},
+    ),
+    ("signal-layers", "get", "The signal layers in force", "SignalLayers", {"problems": (409,)}),
+    (
+        "signal-layers",
+        "put",
+        "Switch signal layers on and off",
+        "SignalLayers",
+        {"body": "SignalLayersChange", "problems": (409,)},
+    ),
+    (
+        "config",
+        "get",
+        "The whole stored configuration",
+        "StoredConfig",
+        {"problems": (409,), "headers": ("ETag",), "conditional": True, "parameters": (IF_NONE_MATCH,)},
+    ),
+    (
+        "config",
+        "put",
+        "Replace the whole configuration",
+        "StoredConfig",
+        {
+            "body": "ConfigReplacement",
+            "problems": (409, 412, 428),
+            "parameters": (IF_MATCH,),
+            "headers": ("ETag",),
+        },
+    ),
+    ("mode", "get", "The trading mode", "Mode", {"problems": (409,)}),
+    (
+        "mode",
+        "put",
+        "Change the trading mode, which cancels every order that waits",
+        "Mode",
+        {"body": "ModeChange", "problems": (409, 412), "parameters": (VERSION,)},
+    ),
+    (
+        "lockouts",
+        "get",
+        "The active lockouts, soonest end first",
+        "LockoutList",
+        {"parameters": (OF_TICKER, LIMIT, INSTANT_CURSOR), "problems": (422,)},
+    ),
+    (
+        "lockouts",
+        "post",
+        "Lock a symbol out",
+        "Lockout",
+        {"body": "NewLockout", "status": 201, "headers": ("Location",)},
+    ),
+    (
+        "lockouts/{lockout_id}",
+        "patch",
+        "Move the end of a lockout later",
+        "Lockout",
+        {"body": "LockoutExtension", "problems": (404,), "parameters": (_path("lockout_id"),)},
+    ),
+    (
+        "lockouts/{lockout_id}",
+        "delete",
+        "Remove a lockout",
+        None,
+        {"status": 204, "problems": (404,), "parameters": (_path("lockout_id"),)},
+    ),
+)
+
+ORDERS: tuple[Row, ...] = (
+    (
+        "orders",
+        "post",
+        "Send an order to the gate",
+        "Order",
+        {
+            "body": "NewOrder",
+            "status": 201,
+            "headers": ("Location",),
+            "again": "The same `client_order_id` was sent before: the order as it is now",
+            "problems": (409,),
+        },
+    ),
+    (
+        "orders",
+        "get",
+        "Orders, newest first; an engine sees its own",
+        "OrderList",
+        {
+            "parameters": (
+                _query("status", {"enum": [str(status) for status in OrderStatus]}, "Only those of this status."),
+                OF_TICKER,
+                _query("client_order_id", _word(MAX_CLIENT_ORDER_ID_LENGTH), "Only those of this id."),
+                LIMIT,
+                NUMBER_CURSOR,
+            ),
+            "problems": (422,),
+        },
+    ),
+    (
+        "orders/{order_id}",
+        "get",
+        "One order, at once or when it is decided",
+        "Order",
+        {"parameters": (_path("order_id"), WAIT), "problems": (404, 422)},
+    ),
+    (
+        "orders/{order_id}/cancel",
+        "post",
+        "Withdraw an order that waits",
+        "Order",
+        {"parameters": (_path("order_id"),), "problems": (404, 409)},
+    ),
+)
+
+APPROVALS: tuple[Row, ...] = (
+    (
+        "approvals",
+        "get",
+        "The orders that wait, soonest expiry first",
+        "WaitingOrderList",
+        {"parameters": (LIMIT, INSTANT_CURSOR), "problems": (409, 422)},
+    ),
+    (
+        "approvals/{order_id}/approve",
+        "post",
+        "Release an order that waits, if the gate still lets it pass",
+        "Order",
+        {"body": "Approval", "parameters": (_path("order_id"),), "problems": (404, 409)},
+    ),
+    (
+        "approvals/{order_id}/reject",
+        "post",
+        "Turn an order that waits down",
+        "Order",
+        {"body": "Rejection", "parameters": (_path("order_id"),), "problems": (404, 409)},
+    ),
+    (
+        "approvals/decisions",
+        "post",
+        "Decide many, each by itself: a result for each, in the order given",
+        "DecisionResults",
+        {"body": "Decisions"},
+    ),
+)
+
+DESK: tuple[Row, ...] = (
+    (
+        "audit",
+        "get",
+        "Who did what when, newest first",
+        "AuditList",
+        {
+            "parameters": (
+                _query("action", {"enum": list(audit.ACTIONS)}, "Only events of this action."),
+                _query("actor", _word(MAX_WORD), "Only events of this actor."),
+                LIMIT,
+                NUMBER_CURSOR,
+            ),
+            "problems": (422,),
+        },
+    ),
+    (
+        "state",
+        "get",
+        "One snapshot of the desk",
+        "State",
+        {"problems": (409,), "headers": ("ETag",), "conditional": True, "parameters": (IF_NONE_MATCH,)},
+    ),
+)
+
+
+def paths() -> Json:
+    """Every path with its operations."""
+    found: Json = {}
+    for tag, table in (("rules", RULES), ("orders", ORDERS), ("approvals", APPROVALS), ("desk", DESK)):
+        for name, method, summary, schema, more in table:
+            path = f"{API}/{name}"
+            found.setdefault(path, {})[method] = _operation(path, method, summary, schema, tag=tag, **more)
+    return found
+
+
+def _operation(  # noqa: PLR0913 - one row of the tables above
+    path: str,
+    method: str,
+    summary: str,
+    answer_schema: str | None,
+    *,
+    tag: str,
+    body: str | None = None,
+    status: int = 200,
+    again: str | None = None,
+    problems: tuple[int, ...] = (),
+    parameters: tuple[Json, ...] = (),
+    headers: tuple[str, ...] = (),
+    conditional: bool = False,
+) -> Json:
+    """`again` says what a 200 means where 201 is the rule."""
+    operation: Json = {
+        "operationId": f"{method} {path}".replace(f"{API}/", ""),
+        "tags": [tag],
+        "summary": summary,
+    }
+    if body:
+        operation["requestBody"] = {
+            "required": body != "Approval",  # there is nothing that it must have
+            "content": {"application/json": {"schema": ref(body)}},
+        }
+        problems = (400, 413, 415, 422, *problems)
+    if method != "get":
+        operation["security"] = [{"bearer": []}, {"session": [], "csrf": []}]
+    if parameters:
+        operation["parameters"] = list(parameters)
+    content = {"content": {"application/json": {"schema": ref(answer_schema)}}} if answer_schema else {}
+    responses: Json = {str(status): {"description": summary, **content}}
+    if headers:
+        responses[str(status)]["headers"] = {name: {"required": True, "schema": STRING} for name in headers}
+    if again:
+        responses["200"] = {"description": again, **content}
+    if conditional:
+        responses["304"] = {"description": "Not changed since If-None-Match."}
+    for code in sorted({401, 403, 503, *problems}):
+        responses[str(code)] = {
+            "description": PROBLEMS[code],
+            "content": {"application/problem+json": {"schema": ref("Problem")}},
+        }
+    return operation | {"responses": responses}

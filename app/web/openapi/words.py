@@ -1,0 +1,67 @@
+"""The words that schemas are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.domain.risk import MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS, TradingMode
+from app.domain.symbols import MAX_TICKER_LENGTH
+
+Json = dict[str, Any]
+
+BOOLEAN: Json = {"type": "boolean"}
+STRING: Json = {"type": "string"}
+INTEGER: Json = {"type": "integer"}
+OBJECT: Json = {"type": "object"}
+NULL: Json = {"type": "null"}
+TIME: Json = {"type": "string", "format": "date-time"}
+ID: Json = {"type": "string", "format": "uuid"}
+MODE: Json = {"enum": [str(mode) for mode in TradingMode]}
+
+DIGITS = rf"^[0-9]{{1,{MAX_INTEGER_DIGITS}}}(\.[0-9]{{1,{MAX_FRACTION_DIGITS}}})?$"
+DECIMAL: Json = {"type": "string", "pattern": DIGITS}
+BEYOND = 10**MAX_INTEGER_DIGITS
+
+# What is trimmed. Spelt out, because engines of regular expressions do not agree on what `\s` is, and without
+# looking around, because few generators of test data can.
+WHITE = r"\t-\r\u001c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+def trimmed(pattern: str) -> str:
+    return f"^[{WHITE}]*{pattern}[{WHITE}]*$"
+
+
+def ticker(*, allow_every: bool) -> Json:
+    every = r"\*|" if allow_every else ""
+    return {
+        "type": "string",
+        "pattern": trimmed(rf"({every}[A-Za-z0-9]+([./-][A-Za-z0-9]+)*)"),
+        "allOf": [{"pattern": trimmed(f"[!-~]{{1,{MAX_TICKER_LENGTH}}}")}],
+        "description": "White space around it is trimmed and the letters are upper-cased.",
+    }
+
+
+def object_of(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
+    """An object of exactly these members, of which some may be missing."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [key for key in properties if key not in optional],
+        "additionalProperties": False,
+    }
+
+
+def ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def nullable(schema: Json) -> Json:
+    return {"anyOf": [schema, NULL]}
+
+
+def array_of(schema: Json) -> Json:
+    return {"type": "array", "items": schema}
+
+
+def page_of(name: str) -> Json:
+    return object_of({"items": array_of(ref(name)), "next": nullable(STRING)})

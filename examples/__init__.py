@@ -1,0 +1,1 @@
+"""A trading engine to copy from, and the demo that runs it: `make demo`."""
