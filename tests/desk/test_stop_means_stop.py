@@ -309,6 +309,11 @@ IN_THE_MIDDLE = """
 """
 
 
+def ended(server: Server, backends: list[int]) -> None:
+    """They give their locks back a moment before they are gone."""
+    until(lambda: server.sql(STILL_THERE, backends) == [(0,)], what="a frozen transaction is still there")
+
+
 @contextmanager
 def stopped(worker: psutil.Process) -> Iterator[None]:
     worker.send_signal(signal.SIGSTOP)
@@ -339,10 +344,8 @@ def test_a_worker_that_freezes_in_the_middle_of_a_decision_is_cut_off(server: Se
                     with closing(Line(server, operator)) as line:
                         took, reply = timed(lambda: line.put("/mode", {"trading_mode": "disabled"}))
                     count = server.sql("SELECT count(*) FROM orders WHERE status = 'released'")
-                    frozen = [pid for (pid,) in caught]
+                    ended(server, [pid for (pid,) in caught])
                     break
-        # Those that hold no lock the halt wants are cut off a moment after it.
-        until(lambda: server.sql(STILL_THERE, frozen) == [(0,)], what="a frozen transaction is still there")
         quit_.set()
     assert (reply.status, reply.json) == (200, {"trading_mode": "disabled"})
     assert took < 2
