@@ -1,5 +1,7 @@
 """The server's settings; `countersign serve` starts gunicorn with them."""
 
+import resource
+
 # Before anything else is imported: what holds a lock or a socket of the standard library from here on is
 # cooperative, and a client that stalls costs a greenlet rather than a thread. psycopg waits along.
 from gevent import monkey
@@ -15,7 +17,16 @@ settings = Settings.from_environment()
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.workers
 worker_class = "gevent"
-worker_connections = 1000
+# A client that stalls holds one of these: in the head of a request for as long as `keepalive`, in its body for
+# BODY_WITHIN (app/web/body.py); of those who wait for a decision there are at most MOST (app/live.py). A halt
+# needs one too.
+worker_connections = 4000
+# Each is an open file, and the worker has some for itself: its database connections, its log.
+files, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+if files < worker_connections + 200:
+    files = worker_connections + 200 if most_files == resource.RLIM_INFINITY else most_files
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
+    worker_connections = min(worker_connections, files - 200)
 timeout = 30
 graceful_timeout = 15
 keepalive = 5
@@ -34,6 +45,13 @@ def post_worker_init(worker) -> None:
 
     app = worker.app.wsgi()
     keeper.start(app, database_url(settings))
+
+
+def pre_request(worker, req) -> None:
+    """After a body that broke off nobody knows where the next request begins: the connection ends, and the answer
+    says so."""
+    ends = req.should_close
+    req.should_close = lambda: req.body.failed or ends()
 
 
 def post_fork(server, worker) -> None:

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -19,7 +20,8 @@ from app.desk import audit
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Invalid, NotFound
 from app.desk.moves import CHANNEL, MANY
-from app.desk.transaction import look_up, reading, recording
+from app.desk.orders import HOLDER
+from app.desk.transaction import changing_rules, look_up, reading, recording
 from app.domain.roles import PEOPLE_ROLES, Role
 from app.models import Account, Token
 
@@ -34,11 +36,10 @@ HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 NOBODYS_HASH = "$argon2id$v=19$m=19456,t=2,p=1$i6K8nOT+c//VWJe6Azj4kw$+Q5B0o4BjU3JcpECRrvheyi0/nzHRPndDutC/0ZwVUA"
 
 
-HOLDER = """
-    SELECT secret_hash, allow_live, accounts.id, name, role
-    FROM tokens JOIN accounts ON accounts.id = account_id
+HOLDER_OF = f"""
+    SELECT {HOLDER} FROM tokens JOIN accounts ON accounts.id = account_id
     WHERE tokens.id = %(token_id)s AND revoked_at IS NULL
-"""
+"""  # noqa: S608 - made of constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class TokenHolder:
     name: str
     role: Role
     allow_live: bool
+    token_id: str
 
 
 def add_person(actor: Actor, name: str, role: Role, password: str) -> None:
@@ -130,7 +132,8 @@ def _account_for_token(session: Session, actor: Actor, name: str, role: Role, ow
 
 def revoke_token(actor: Actor, token_id: str) -> None:
     """End a token at once. Raises NotFound when there is none, or when it has been revoked before."""
-    with recording() as session:
+    # Like a rule: what is being decided with it is finished first, and what comes later sees that it has ended.
+    with changing_rules() as session:
         revoked = session.execute(
             update(Token)
             .where(Token.id == token_id, Token.revoked_at.is_(None), Token.account_id == Account.id)
@@ -145,16 +148,37 @@ def revoke_token(actor: Actor, token_id: str) -> None:
         audit.record(session, actor, "token.revoke", token_id, before=before)
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A token as it was shown, `ID.SECRET`, of which nothing is known yet."""
+
+    token_id: str
+    secret_hash: bytes
+
+    @classmethod
+    def read(cls, token: str) -> Self | None:
+        """None when it cannot be a token at all."""
+        token_id, _, secret = token.partition(".")
+        if not secret or not token.isascii() or "\0" in token or len(token) > 200:
+            return None
+        return cls(token_id, _hash(secret))
+
+    def look_up(self) -> TokenHolder | None:
+        """The account that it belongs to, or None when it is unknown, wrong or revoked."""
+        return self.checked(look_up(HOLDER_OF, {"token_id": self.token_id}))
+
+    def checked(self, row: tuple[Any, ...] | None) -> TokenHolder | None:
+        """`look_up`, with the row of HOLDER at hand."""
+        if row is None or not hmac.compare_digest(row[0], self.secret_hash):
+            return None
+        _, allow_live, account_id, name, role = row
+        return TokenHolder(account_id, name, Role(role), allow_live, self.token_id)
+
+
 def holder_of(token: str) -> TokenHolder | None:
     """The account that `ID.SECRET` belongs to, or None when it is unknown, wrong or revoked."""
-    token_id, _, secret = token.partition(".")
-    if not secret or not token.isascii() or "\0" in token or len(token) > 200:
-        return None
-    row = look_up(HOLDER, {"token_id": token_id})
-    if row is None or not hmac.compare_digest(row[0], _hash(secret)):
-        return None
-    _, allow_live, account_id, name, role = row
-    return TokenHolder(account_id, name, Role(role), allow_live)
+    claim = Claim.read(token)
+    return claim.look_up() if claim else None
 
 
 def password_matches(name: str, password: str) -> Row[int, str, str, str | None] | None:

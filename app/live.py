@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 AGAIN_AFTER = 1.0  # seconds, when the connection was lost
 LOOK_UP_EVERY = 1.0  # seconds, to see whether to stop
+# Each who waits holds one of the connections that the worker has for everybody, and looks again after every wake.
+MOST_OF_ONE = 200  # who wait in a process for one account
+MOST = 400  # who wait in a process
 
 
 class Hub:
@@ -27,25 +30,34 @@ class Hub:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._lock = threading.Lock()
         self._waiters: dict[str, set[threading.Event]] = defaultdict(set)
+        self._waiting: Counter[int | None] = Counter()
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
 
     @contextmanager
-    def listening(self, key: str) -> Iterator[threading.Event]:
+    def listening(self, key: str, account_id: int | None) -> Iterator[threading.Event | None]:
         """An event that is set when there is news of `key`, or when there may have been some unheard.
 
-        Look at the thing itself after this has begun and after every wake: news is only a reason to look.
+        Look at the thing itself after this has begun and after every wake: news is only a reason to look. None
+        where too many wait already, of this account or in all: then look, and wait no more.
         """
         news = threading.Event()
         with self._lock:
-            self._waiters[key].add(news)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="live", daemon=True)
-                self._thread.start()
+            crowded = self._waiting[account_id] >= MOST_OF_ONE or self._waiting.total() >= MOST
+            if not crowded:
+                self._waiting[account_id] += 1
+                self._waiters[key].add(news)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+                    self._thread.start()
+        if crowded:
+            yield None
+            return
         try:
             yield news
         finally:
             with self._lock:
+                self._waiting[account_id] -= 1
                 self._waiters[key].discard(news)
                 if not self._waiters[key]:
                     del self._waiters[key]

@@ -21,7 +21,7 @@ from app.desk import audit
 from app.desk.actor import Actor
 from app.desk.errors import DeskError
 from app.desk.moves import CHANNEL, MANY
-from app.desk.transaction import look_up, noting, recording
+from app.desk.transaction import changing_rules, look_up, noting, recording
 from app.domain.roles import Role
 from app.models import SignInAttempt, WebSession
 
@@ -56,11 +56,12 @@ class TooManyTries(DeskError):
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A person with a session."""
+    """A person with a session, which is known by the hash of its secret."""
 
     account_id: int
     name: str
     role: Role
+    session_hash: bytes
 
 
 def sign_in(
@@ -85,32 +86,34 @@ def sign_in(
     if account is None:
         return None
     secret = secrets.token_urlsafe(32)
-    person = SignedIn(account.id, account.name, Role(account.role))
+    person = SignedIn(account.id, account.name, Role(account.role), _hash(secret))
     actor = Actor(person.name, person.role, request_id, person.account_id)
     with recording() as session:
         session.execute(delete(SignInAttempt).where(SignInAttempt.id == attempt))
         session.execute(delete(WebSession).where(text(f"NOT ({ALIVE})")))
         if isinstance(replaces, str):
             session.execute(delete(WebSession).where(WebSession.id_hash == _hash(replaces)))
-        session.execute(insert(WebSession).values(id_hash=_hash(secret), account_id=person.account_id))
+        session.execute(insert(WebSession).values(id_hash=person.session_hash, account_id=person.account_id))
         audit.record(session, actor, "session.sign_in", person.name, after={"address": address})
     return person, secret
 
 
 def signed_in(secret: str) -> SignedIn | None:
     """Whose session this is, or None when it has ended."""
-    row = look_up(HOLDER, {"id_hash": _hash(secret)})
+    known_by = {"id_hash": _hash(secret)}
+    row = look_up(HOLDER, known_by)
     if row is None:
         return None
     account_id, name, role, long_ago = row
     if long_ago:
-        look_up(SEEN, {"id_hash": _hash(secret)})
-    return SignedIn(account_id, name, Role(role))
+        look_up(SEEN, known_by)
+    return SignedIn(account_id, name, Role(role), known_by["id_hash"])
 
 
 def sign_out(actor: Actor, secret: str) -> None:
     """End this session; its cookie is worth nothing afterwards."""
-    with recording() as session:
+    # Like a rule: what is being decided with it is finished first, and what comes later sees that it has ended.
+    with changing_rules() as session:
         session.execute(delete(WebSession).where(WebSession.id_hash == _hash(secret)))
         session.execute(select(func.pg_notify(CHANNEL, MANY)))  # whoever waits with it looks again
         audit.record(session, actor, "session.sign_out", actor.name)

@@ -41,12 +41,18 @@ OLD_LOCKOUTS = """
 OLD_ORDERS = """
     WITH made AS (
         INSERT INTO orders (account_id, engine, client_order_id, ticker, side, qty, type, time_in_force,
-                            limit_price, reference_price, trading_mode, status, created_at, decided_at, decided_by)
+                            limit_price, reference_price, trading_mode, status, reasons, created_at, expires_at,
+                            decided_at, decided_by, decision_note)
         SELECT 1, 'bench', 'old-' || n, CASE WHEN n %% 10 < 3 THEN 'HOT' ELSE 'T' || n %% 5000 END, 'buy', 10,
-               'limit', 'day', 150, 151, 'paper',
-               (ARRAY['released', 'blocked', 'rejected', 'expired', 'canceled'])[1 + n %% 5], at, at, 'system:gate'
+               'limit', 'day', 150, 151, 'paper', became,
+               CASE became WHEN 'blocked' THEN '[{"code": "trading_disabled"}]' ELSE '[]' END::jsonb,
+               at, CASE became WHEN 'expired' THEN at + interval '1 ms' END,
+               CASE became WHEN 'expired' THEN at + interval '1 ms' ELSE at END, 'system:gate',
+               CASE became WHEN 'rejected' THEN 'no' END
         FROM generate_series(1, %s) n,
-             LATERAL (SELECT now() - interval '1 day' + n * interval '50 ms' AS at) AS instant
+             LATERAL (SELECT now() - interval '1 day' + n * interval '50 ms' AS at) AS instant,
+             LATERAL (SELECT (ARRAY['released', 'blocked', 'rejected', 'expired', 'canceled'])[1 + n %% 5]
+                      AS became) AS outcome
         RETURNING id, created_at
     )
     INSERT INTO audit_events (created_at, actor, action, subject, after, request_id)

@@ -1,7 +1,8 @@
 """What an order costs at the desk: a full POST /orders against the bare route of `bench.bare`, interleaved.
 
-Run with `make bench`. Both are served by gunicorn with the same settings and two workers on the same PostgreSQL;
-each round loads one after the other over 8 connections. The median of the rounds' ratios counts.
+Run with `make bench`. Both are served by gunicorn with two gevent workers on the same PostgreSQL: the bare route
+with psycopg as it comes, the desk as it is deployed (`app/waiting.py`). Each round loads one after the other over
+eight connections. The median of the rounds' ratios counts.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ GRANT INSERT ON audit_seals TO :"app";
 GRANT SELECT, UPDATE (config, trading_mode, version, updated_at, updated_by) ON risk_configs TO :"app";
 GRANT SELECT, INSERT, UPDATE (expires_at), DELETE ON symbol_lockouts TO :"app";
 
-GRANT SELECT, INSERT, UPDATE ON orders TO :"app";
+-- An order stays as it was sent: only what becomes of it is written later.
+GRANT SELECT, INSERT, UPDATE (status, decided_at, decided_by, decision_note) ON orders TO :"app";
 
 -- People and tokens: nobody's name, role or password is changed, and a token is at most revoked.
 GRANT SELECT, INSERT, UPDATE (owner_id) ON accounts TO :"app";

@@ -96,7 +96,7 @@ def test_what_has_expired_is_written_down_and_counted(run: Run, desk: Desk, api:
         assert (
             engine.post("/orders", ORDER | {"client_order_id": f"c{number}"}).json["status"] == "pending_approval"
         )
-    desk.sql("UPDATE orders SET expires_at = now() - interval '1 s' WHERE client_order_id <> 'c2'")
+    desk.sql("UPDATE orders SET expires_at = clock_timestamp() WHERE client_order_id <> 'c2'")
     assert said(run("expire")) == "2\n"
     assert said(run("expire")) == "0\n"
     assert desk.sql("SELECT status, count(*) FROM orders GROUP BY 1 ORDER BY 1") == [
@@ -111,8 +111,8 @@ def test_more_than_a_thousand_expire_in_one_call(run: Run, desk: Desk, api: Call
     assert api("engine").post("/orders", ORDER | {"client_order_id": "c"}).status_code == 201
     columns = "account_id, engine, ticker, side, qty, type, time_in_force, trading_mode"
     desk.sql(
-        f"INSERT INTO orders (client_order_id, status, expires_at, {columns})"
-        f" SELECT 'n' || n, 'pending_approval', now() - interval '1 s', {columns} FROM orders,"
-        " generate_series(1, 2345) n"
+        f"INSERT INTO orders (client_order_id, status, created_at, expires_at, {columns})"
+        f" SELECT 'n' || n, 'pending_approval', now() - interval '2 s', now() - interval '1 s', {columns}"
+        " FROM orders, generate_series(1, 2345) n"
     )
     assert said(run("expire")) == "2345\n"

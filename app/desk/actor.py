@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from app.desk.errors import Forbidden
 from app.domain.roles import Act, Role, may
+from app.models import Token, WebSession
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """`name` goes on the record. `allow_live` is false for a token that was not made to go live."""
+    """`name` goes on the record. `allow_live` is false for a token that was not made to go live.
+
+    `token_id` or `session_hash` names the credential; the command line has the database itself, and neither.
+    """
 
     name: str
     role: Role
     request_id: str
     account_id: int | None = None
     allow_live: bool = True
+    token_id: str | None = None
+    session_hash: bytes | None = None
 
     @property
     def is_engine(self) -> bool:
@@ -30,3 +39,18 @@ class Actor:
         """Raises Forbidden with `detail` unless this actor may do `act`."""
         if not self.may(act):
             raise Forbidden(detail)
+
+    def require_credential(self, session: Session) -> None:
+        """Raises Forbidden when the token has been revoked, or the session has ended, since it was looked up.
+
+        For what may have waited since then. Ending a credential takes the lock on the rules to itself, so within a
+        transaction that holds it the answer stands.
+        """
+        if self.token_id is not None:
+            holds = select(Token.account_id).where(Token.id == self.token_id, Token.revoked_at.is_(None))
+        elif self.session_hash is not None:
+            holds = select(WebSession.account_id).where(WebSession.id_hash == self.session_hash)
+        else:
+            return
+        if session.scalar(holds) is None:
+            raise Forbidden("this token has been revoked, or this session has ended", "credential_revoked")

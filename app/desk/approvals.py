@@ -77,10 +77,11 @@ def approve(actor: Actor, order_id: uuid.UUID, note: str | None) -> Shown:
     """Release an order that waits, if the gate still lets it pass on today's desk.
 
     Raises Blocked when it does not (the order goes on waiting), Decided when somebody or the deadline was quicker,
-    Forbidden for the owner of the engine.
+    Forbidden for the owner of the engine, and for a credential that has ended meanwhile.
     """
     with recording() as session:
         row = orders.locked(session, actor, order_id)
+        actor.require_credential(session)
         _refuse_owner(session, actor, row.account_id)
         now, desk = rules.in_force(session, row.ticker)
         waits = orders.as_json(row, now)["status"] == OrderStatus.PENDING_APPROVAL
@@ -94,9 +95,13 @@ def approve(actor: Actor, order_id: uuid.UUID, note: str | None) -> Shown:
 
 @orders.patiently
 def reject(actor: Actor, order_id: uuid.UUID, reason: str) -> Shown:
-    """Turn an order that waits down. Raises Decided when somebody or the deadline was quicker."""
+    """Turn an order that waits down.
+
+    Raises Decided when somebody or the deadline was quicker, Forbidden for a credential that has ended meanwhile.
+    """
     with recording() as session:
         orders.locked(session, actor, order_id)
+        actor.require_credential(session)
         shown, won = orders.settle(session, Mover.PERSON, OrderStatus.REJECTED, actor, reason, order_id)
     if not won:
         raise Decided(shown)

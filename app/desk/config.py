@@ -86,6 +86,7 @@ def _section_in_force(row: RiskConfig, kind: type[Section], name: str) -> Sectio
 
 def _merge(actor: Actor, kind: type[Section], name: str, changes: dict[str, Any], action: str) -> Section:
     with changing_rules() as session:
+        actor.require_credential(session)
         row = active_row(session, lock=True)
         stored = row.config.get(name, {})
         try:
@@ -149,6 +150,7 @@ def replace(actor: Actor, config: dict[str, Any], *, expected_versions: frozense
     actor.require(Act.REPLACE_CONFIG, "only an admin may replace the configuration")
     _check_replacement(config)
     with changing_rules() as session:
+        actor.require_credential(session)
         row = active_row(session, lock=True)
         _check_version(row, expected_versions)
         same = session.scalar(
@@ -186,10 +188,10 @@ def change_mode(
 ) -> ModeChange:
     """Change the trading mode. To `disabled` nothing else is needed: stopping is cheap.
 
-    A change cancels every order that still waits, in the same transaction.
     Every other change names the mode that it leaves, so that a stale page cannot undo a halt (Conflict
     `mode_changed`), and a reason (Invalid without). Going live needs an admin, and a token made for it.
     With `expected_versions` it is also Stale when anything in the configuration has changed since.
+    A change cancels every order that still waits, in the same transaction.
     """
     if to is not TradingMode.DISABLED:
         errors = {name: ["is required"] for name, value in (("from", leaving), ("reason", reason)) if not value}
@@ -198,6 +200,7 @@ def change_mode(
     if to is TradingMode.LIVE:
         actor.require(Act.GO_LIVE, "going live takes an admin, and a token only if it was made with --allow-live")
     with changing_rules() as session:
+        actor.require_credential(session)
         row = active_row(session, lock=True)
         present = TradingMode(row.trading_mode)
         if to is not TradingMode.DISABLED:

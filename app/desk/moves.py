@@ -80,8 +80,9 @@ def expire_if_late(session: Session, actor: Actor, order_id: uuid.UUID) -> None:
 
 def cancel_waiting(session: Session, actor: Actor, note: str) -> int:
     """Cancel every order that waits, within a change of the mode; how many that were."""
-    # A halt that takes long is still better than one that fails.
-    session.execute(text("SET LOCAL statement_timeout = '60s'"))
+    # A halt that takes long is still better than one that fails, because very many wait or somebody keeps a row.
+    # Nothing is released meanwhile: this transaction has the lock on the rules to itself.
+    session.connection().exec_driver_sql("SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'")
     return _run(session, ALL, Mover.MODE_CHANGE, OrderStatus.CANCELED, actor, note)
 
 

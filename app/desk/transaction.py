@@ -115,13 +115,14 @@ class Decisions:
     def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
         self._cursor = cursor
 
-    def first_row(self) -> tuple[Any, ...] | None:
-        """Of the statement that ran last."""
-        return self._cursor.set_result(-1).fetchone()
+    def first_row(self) -> tuple[Any, ...]:
+        """Of the statement that ran last, which has one."""
+        row = self._cursor.set_result(-1).fetchone()
+        if row is None:
+            raise RuntimeError("the statement was to have a row")
+        return cast("tuple[Any, ...]", row)
 
-    def count(
-        self, statement: Statement, parameters: Mapping[str, Any], *, engine_id: int
-    ) -> tuple[Any, ...] | None:
+    def count(self, statement: Statement, parameters: Mapping[str, Any], *, engine_id: int) -> tuple[Any, ...]:
         """The first row, read after the engine's own lock was granted: until the commit nobody else reads so."""
         lock = f"SELECT pg_advisory_xact_lock({ENGINE_LOCKS + engine_id})"
         self._cursor.execute(f"{lock}; {statement.call}", parameters)
@@ -174,6 +175,7 @@ def _first_statement(
     the server all of the pool is dead.
     """
     engine = db.engines[pool]
+    connections = engine.pool
     connection = engine.raw_connection()
     try:
         return connection, _run(connection, statement, parameters)
@@ -186,7 +188,8 @@ def _first_statement(
     except BaseException:
         connection.invalidate()
         raise
-    engine.dispose()
+    if engine.pool is connections:  # or somebody has thrown the dead ones away already
+        engine.dispose()
     connection = engine.raw_connection()
     try:
         return connection, _run(connection, statement, parameters)

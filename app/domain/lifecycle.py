@@ -59,10 +59,6 @@ MOVES: Mapping[tuple[OrderStatus | None, OrderStatus], frozenset[Mover]] = {
 }
 
 
-def is_final(status: OrderStatus) -> bool:
-    return status is not OrderStatus.PENDING_APPROVAL
-
-
 def is_legal(before: OrderStatus | None, after: OrderStatus, mover: Mover) -> bool:
     """Whether `mover` may move an order from `before` (None: it comes in) to `after`."""
     return mover in MOVES.get((before, after), frozenset())

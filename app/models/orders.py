@@ -63,6 +63,24 @@ class Order(Model):
         CheckConstraint("(status = 'pending_approval') = (decided_at IS NULL)", name="decided"),
         CheckConstraint("(decided_at IS NULL) = (decided_by IS NULL)", name="decider"),
         CheckConstraint("status <> 'pending_approval' OR expires_at IS NOT NULL", name="deadline"),
+        # Python cannot read a year beyond 9999.
+        CheckConstraint("expires_at > created_at AND expires_at < '9999-01-01+00'", name="expires_at"),
+        # The last line: whatever a mistake writes, nothing is released while halted or too late.
+        CheckConstraint(
+            "status <> 'released'"
+            " OR trading_mode <> 'disabled' AND (expires_at IS NULL OR decided_at < expires_at)",
+            name="released",
+        ),
+        CheckConstraint(
+            "status <> 'expired' OR expires_at IS NOT NULL AND decided_at = expires_at", name="expired"
+        ),
+        CheckConstraint(
+            "jsonb_typeof(reasons) = 'array' AND (status = 'blocked') = (reasons <> '[]'::jsonb)", name="reasons"
+        ),
+        CheckConstraint("status <> 'rejected' OR decision_note IS NOT NULL", name="rejected"),
+        CheckConstraint(
+            "length(strategy) <= 200 AND length(rationale) <= 4000 AND length(decision_note) <= 500", name="words"
+        ),
         # What waits: flat however many orders there have been.
         Index("ix_orders_pending", "expires_at", "id", postgresql_where=text("status = 'pending_approval'")),
         # What was decided last.

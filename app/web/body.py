@@ -6,11 +6,14 @@ import base64
 import binascii
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from flask import Response, request
+from gevent import Timeout, monkey
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 
 from app import strict_json
 from app.desk.errors import Invalid, NotFound
@@ -22,6 +25,7 @@ from app.web.errors import Refusal
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 MAX_WORD = 100
+BODY_WITHIN = 10  # seconds, for all of it
 
 FormType = TypeVar("FormType", bound=StrictForm)
 
@@ -48,7 +52,7 @@ def read_form(kind: type[FormType], *, may_be_missing: bool = False) -> FormType
     if request.mimetype != "application/json":
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json")
     try:
-        body = strict_json.loads(_whole_body())
+        body = strict_json.loads(whole_body())
     except strict_json.Malformed as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, str(error), "malformed_json") from error
     if not isinstance(body, dict):
@@ -59,10 +63,27 @@ def read_form(kind: type[FormType], *, may_be_missing: bool = False) -> FormType
     return form
 
 
-def _whole_body() -> bytes:
-    """All of the body. A server that ends the input by itself makes one that was cut short look whole."""
-    body = request.get_data(cache=False)
-    request.stream.read(1)  # 413 where a chunked body goes on beyond the limit
+class _TooSlow(Exception):
+    """Not an OSError: that would be a client who has gone."""
+
+
+def whole_body() -> bytes:
+    """All of the body, which is kept for whoever asks again: a form is then read from memory.
+
+    A client that stalls holds a connection of the server, so it gets so many seconds in all. A server that ends
+    the input by itself makes a body that was cut short look whole.
+    """
+    # Without a server of greenlets nobody would ring the alarm.
+    alarm = Timeout(BODY_WITHIN, _TooSlow) if monkey.is_module_patched("socket") else nullcontext()
+    try:
+        with alarm:
+            body = request.get_data()
+            request.stream.read(1)  # 413 where a chunked body goes on beyond the limit
+    except _TooSlow:
+        detail = f"the body did not arrive within {BODY_WITHIN} seconds: nothing was changed"
+        raise Refusal(HTTPStatus.REQUEST_TIMEOUT, detail) from None
+    except ParseException as error:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the chunks of the body cannot be told apart") from error
     if request.content_length not in (None, len(body)):
         raise Refusal(HTTPStatus.BAD_REQUEST, "the body is shorter than its Content-Length")
     return body

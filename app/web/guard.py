@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from flask import Flask, Request, Response, flash, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -11,10 +15,12 @@ from app import accounts, sign_in
 from app.desk.actor import Actor
 from app.domain.roles import Act, may
 from app.extensions import csrf
+from app.web.body import whole_body
 from app.web.errors import Refusal, wants_json
-from app.web.permissions import Open, right_for
+from app.web.permissions import IN_TRANSACTION, Open, Right, right_for
 
 SESSION_KEY = "sid"
+LARGEST_FORM = 64 * 1024  # bytes
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="countersign"'}
 
 
@@ -35,6 +41,48 @@ def actor() -> Actor:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whoever shows a token on a route that looks it up by itself (`permissions.IN_TRANSACTION`)."""
+
+    claim: accounts.Claim
+    right: Act
+
+    @property
+    def token_id(self) -> str:
+        return self.claim.token_id
+
+    def confirm(self, holder: tuple[Any, ...] | None) -> Actor:
+        """The actor of this request. Raises Refusal: 401, or 403 where the role may not do this."""
+        g.actor = _bearer(self.claim.checked(holder))
+        _require(g.actor, self.right)
+        found: Actor = g.actor
+        return found
+
+    def look_up(self) -> None:
+        """`confirm`, where the act did not come so far."""
+        g.actor = _bearer(self.claim.look_up())
+        _require(g.actor, self.right)
+
+
+def sender() -> Actor | Sender:
+    """Who acts, known already or yet to be looked up."""
+    found: Actor | Sender = g.get("sender") or g.actor
+    return found
+
+
+@contextmanager
+def sender_first() -> Iterator[None]:
+    """What is wrong with a request is said only to those who may make it."""
+    try:
+        yield
+    except Exception:
+        unknown = sender()
+        if isinstance(unknown, Sender) and "actor" not in g:
+            unknown.look_up()
+        raise
+
+
 def actor_still() -> Actor:
     """`actor()`, looked up anew: for a request that waited while its credential may have been revoked."""
     found = _who()
@@ -51,34 +99,67 @@ def _check() -> Response | None:
         raise Refusal(HTTPStatus.FORBIDDEN, "this route is not in the table of permissions")
     if right is Open.NO_CREDENTIAL:
         return None
+    if _is_taken_down(right, (request.method, request.url_rule.rule)):
+        return None
     g.actor = _who()
     if right is not Open.ANYBODY:
         if g.actor is None:
             return _unauthenticated()
-        if isinstance(right, Act) and not may(g.actor.role, right):
-            raise Refusal(
-                HTTPStatus.FORBIDDEN, f"the role {g.actor.role} may not do this ({right.replace('_', ' ')})"
-            )
+        if isinstance(right, Act):
+            _require(g.actor, right)
+    _take_body()
     # A Bearer token is proof by itself, unless a cookie comes along: then a browser may be asking.
     if "Authorization" not in request.headers or request.cookies:
         csrf.protect()
     return None
 
 
+def _is_taken_down(right: Right, route: tuple[str, str]) -> bool:
+    """Whether this is a token that the route looks up by itself; whatever else may be shown is looked at here."""
+    claim = _claim() if isinstance(right, Act) and route in IN_TRANSACTION and not request.cookies else None
+    if claim is None or not isinstance(right, Act):
+        return False
+    g.sender = Sender(claim, right)
+    return True
+
+
+def _take_body() -> None:
+    """Here, where its time and its size are limited, rather than wherever a form is looked at first."""
+    if request.method not in ("GET", "HEAD"):
+        if not wants_json():
+            request.max_content_length = LARGEST_FORM
+        whole_body()
+
+
 def _who() -> Actor | None:
-    authorization = request.headers.get("Authorization")
-    if authorization is not None:
-        scheme, _, token = authorization.partition(" ")
-        holder = accounts.holder_of(token.strip()) if scheme.lower() == "bearer" else None
-        if holder is None:
-            # Never fall back to the cookie: who shows a credential is told that it is not accepted.
-            raise Refusal(HTTPStatus.UNAUTHORIZED, "this token is unknown or has been revoked", headers=CHALLENGE)
-        return Actor(holder.name, holder.role, g.request_id, holder.account_id, holder.allow_live)
+    if "Authorization" in request.headers:
+        # Never fall back to the cookie: who shows a credential is told that it is not accepted.
+        claim = _claim()
+        return _bearer(claim.look_up() if claim else None)
     secret = session.get(SESSION_KEY)
     person = sign_in.signed_in(secret) if isinstance(secret, str) else None
     if person is None:
         return None
-    return Actor(person.name, person.role, g.request_id, person.account_id)
+    return Actor(person.name, person.role, g.request_id, person.account_id, session_hash=person.session_hash)
+
+
+def _claim() -> accounts.Claim | None:
+    """The token that the request shows, as far as it shows one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return accounts.Claim.read(token.strip()) if scheme.lower() == "bearer" else None
+
+
+def _bearer(holder: accounts.TokenHolder | None) -> Actor:
+    if holder is None:
+        raise Refusal(HTTPStatus.UNAUTHORIZED, "this token is unknown or has been revoked", headers=CHALLENGE)
+    return Actor(
+        holder.name, holder.role, g.request_id, holder.account_id, holder.allow_live, token_id=holder.token_id
+    )
+
+
+def _require(who: Actor, right: Act) -> None:
+    if not may(who.role, right):
+        raise Refusal(HTTPStatus.FORBIDDEN, f"the role {who.role} may not do this ({right.replace('_', ' ')})")
 
 
 def _unauthenticated() -> Response:

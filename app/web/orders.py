@@ -43,7 +43,8 @@ LOOK_AGAIN = 5.0  # seconds, should news have been lost
 
 @blueprint.post("/orders")
 def post_order() -> Response:
-    order, made = orders.submit(actor(), orders.NewOrder(**read_form(OrderForm).order()))
+    with guard.sender_first():
+        order, made = orders.submit(guard.sender(), orders.NewOrder(**read_form(OrderForm).order()))
     if not made:
         return answer(order)
     return answer(order, HTTPStatus.CREATED, {"Location": f"{API}/orders/{order['id']}"})
@@ -67,19 +68,24 @@ def get_orders() -> Response:
 
 @blueprint.get("/orders/<order_id>")
 def get_order(order_id: str) -> Response:
-    """With `?wait=SECONDS` it answers as soon as the order waits no more; no connection is held meanwhile."""
+    """With `?wait=SECONDS` it answers as soon as the order waits no more; no pool's connection is held meanwhile.
+
+    Where too many wait already, for one account or in one worker (`app/live.py`), it answers at once, like
+    `wait=0`.
+    """
     wanted, until = _order_id(order_id), time.monotonic() + _read_wait()
     order, _ = orders.look(actor(), wanted)
     if order["status"] != OrderStatus.PENDING_APPROVAL or time.monotonic() >= until:
         return answer(order)
-    with hub().listening(str(wanted)) as news:
-        while True:
+    with hub().listening(str(wanted), actor().account_id) as news:
+        while news is not None:
             news.clear()
             order, to_deadline = orders.look(guard.actor_still(), wanted)
             left = until - time.monotonic()
             if order["status"] != OrderStatus.PENDING_APPROVAL or left <= 0:
                 return answer(order)
             news.wait(min(left, to_deadline, LOOK_AGAIN))
+    return answer(order)
 
 
 def _read_wait() -> int:

@@ -171,7 +171,7 @@ def test_trading_with_orders_that_wait(
     check(seen)
     seen.route("**/approvals/*/approve", lambda route: route.abort())
     approve(seen, "AAPL").click()
-    expect(order(seen, "AAPL")).to_contain_text("may or may not have been made")
+    expect(order(seen, "AAPL")).to_contain_text("It still waits.")
     check(seen)
     bulk(seen).get_by_role("button", name="Approve 1").click()
     expect(dialog(seen)).to_be_visible()

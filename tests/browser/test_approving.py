@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import AsScript, Complaints, OpenPage, SendOrder, SignIn
 from tests.browser.parts import (
@@ -211,12 +212,48 @@ def test_without_an_answer_nothing_is_called_approved(
     open_desk(page, sign_in)
     page.route("**/approvals/*/approve", lambda route: route.abort())
     approve(page, "AAPL").click()
-    expect(order(page, "AAPL")).to_contain_text("may or may not have been made")
+    expect(order(page, "AAPL")).to_contain_text("It still waits.")  # so the read after it says
     expect(approve(page, "AAPL")).to_have_attribute("aria-disabled", "false")
     page.unroute("**/approvals/*/approve")
     approve(page, "AAPL").click()
     expect(order(page, "AAPL")).to_contain_text("Released by olga")
     assert status(server) == "released"
+
+
+@pytest.mark.parametrize(
+    ("press", "past", "end"), [(approve, "approved", "Released"), (reject, "rejected", "Rejected")]
+)
+def test_an_answer_that_is_lost_is_not_called_a_no(
+    page: Page,
+    sign_in: SignIn,
+    send_order: SendOrder,
+    server: Server,
+    complaints: Complaints,
+    press: Callable[[Page, str], Locator],
+    past: str,
+    end: str,
+) -> None:
+    complaints.expect("ERR_FAILED")
+    send_order()
+    open_desk(page, sign_in)
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/approvals/*/*", lose_the_answer)
+    page.route(f"{API}/state", lambda route: route.abort())
+    press(page, "AAPL").click()
+    if past == "rejected":
+        dialog(page).get_by_label("Reason").fill("too large")
+        answer(page, "Reject")
+    expect(order(page, "AAPL")).to_contain_text(f"Not known whether {past}: no answer.")
+    expect(announced(page, f"AAPL: Not known whether {past}: no answer.")).to_be_visible()
+    expect(order(page, "AAPL")).not_to_contain_text(f"Not {past}")
+    assert status(server) == end.lower()
+    page.unroute(f"{API}/state")
+    expect(order(page, "AAPL")).to_contain_text(f"{end} by olga")  # the first good read tells
+    expect(order(page, "AAPL")).not_to_contain_text("Not known")
 
 
 def test_orders_that_come_in_are_announced_and_counted(page: Page, sign_in: SignIn, send_order: SendOrder) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import AsScript, Complaints, LockOut, SendOrder, SignIn
 from tests.browser.parts import (
@@ -198,10 +198,46 @@ def test_where_a_request_fails_nothing_more_is_decided(
     page.get_by_label("Select all").check()
     press(page, "Approve 60")
     answer(page, "Approve 60 orders")
-    expect(order(page, "AAPL")).to_contain_text("may or may not have been made")
+    expect(
+        announced(page, "0 orders approved. 50 not known: no answer. 10 not tried, still selected.")
+    ).to_be_visible()
+    expect(order(page, "AAPL")).to_contain_text("It still waits.")
     expect(bulk(page)).to_contain_text("10 selected")  # those that were not sent
     assert len(sent) == 1
     assert server.sql("SELECT count(*) FROM orders WHERE status = 'pending_approval'") == [(60,)]
+
+
+def test_where_an_answer_is_lost_it_counts_the_known_the_unknown_and_the_untried(
+    page: Page, sign_in: SignIn, send_order: SendOrder, server: Server, complaints: Complaints
+) -> None:
+    complaints.expect("ERR_FAILED")
+    send_order()
+    crowd(server, 119)
+    open_desk(page, sign_in)
+    sent: list[str] = []
+
+    def lose_the_second(route: Route) -> None:
+        sent.append(route.request.url)
+        if len(sent) == 1:
+            route.continue_()
+            return
+        page.route("**/state", lambda read: read.abort())  # nor does a read tell, for now
+        route.fetch()
+        route.abort()
+
+    page.route("**/approvals/decisions", lose_the_second)
+    page.get_by_label("Select all").check()
+    press(page, "Approve 120")
+    answer(page, "Approve 120 orders")
+    told = "50 orders approved. 50 not known: no answer. 20 not tried, still selected."
+    expect(announced(page, told)).to_be_visible()
+    expect(bulk(page)).to_contain_text("20 selected")
+    expect(waiting(page).filter(has_text="Not known whether approved: no answer.")).to_have_count(50)
+    expect(waiting(page).filter(has_text="Not approved")).to_have_count(0)
+    assert len(sent) == 2
+    page.unroute("**/state")
+    expect(waiting(page).filter(has_text="Not known")).to_have_count(0)
+    assert server.sql("SELECT count(*) FROM orders WHERE status = 'released'") == [(100,)]
 
 
 def test_of_more_than_are_shown_it_says_how_many_are_not(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import AsScript, LockOut, SendOrder, SignIn
@@ -20,7 +21,7 @@ def test_each_outcome_is_told_in_words_with_who_and_why(
     page: Page, sign_in: SignIn, send_order: SendOrder, as_script: AsScript, lock_out: LockOut, server: Server
 ) -> None:
     send_order("LATE", "sell")
-    server.sql("UPDATE orders SET expires_at = created_at")
+    server.sql("UPDATE orders SET expires_at = clock_timestamp()")
     as_script("operator", "POST", f"/approvals/{send_order('GOOD')}/approve", {"note": "agreed by phone"})
     as_script("operator", "POST", f"/approvals/{send_order('POOR')}/reject", {"reason": "too large"})
     as_script("engine", "POST", f"/orders/{send_order('BACK')}/cancel", {})
@@ -46,6 +47,28 @@ def test_each_outcome_is_told_in_words_with_who_and_why(
         expect(decisions(page).filter(has_text=ticker)).to_have_text(re.compile(told, re.DOTALL))
     expect(decisions(page).first).to_contain_text("FREE")  # the newest
     expect(decisions(page).first).to_contain_text(re.compile(r"\d\d:\d\d:\d\d"))
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_where_nobody_gave_a_reason_it_says_what_it_was(
+    page: Page, sign_in: SignIn, send_order: SendOrder, as_script: AsScript, server: Server, script: bool
+) -> None:
+    send_order("LATE", type="limit", limit_price="187.5")
+    server.sql("UPDATE orders SET expires_at = clock_timestamp()")
+    as_script("operator", "POST", f"/approvals/{send_order('GOOD', strategy='ma_cross')}/approve", {})
+    as_script("operator", "POST", f"/approvals/{send_order('NOTE')}/approve", {"note": "agreed by phone"})
+    if not script:  # the server's own rows say the same
+        page.route("**/static/js/trading.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    sign_in(page)
+    if script:
+        awake(page)
+    for ticker, told in {
+        "LATE": r"Nobody decided in time\.\s+limit 187\.50 · no strategy named",
+        "GOOD": r"\s*market · ma_cross",
+        "NOTE": r"\s*“agreed by phone”",
+    }.items():
+        why = decisions(page).filter(has_text=ticker).locator(".reasons")
+        expect(why).to_have_text(re.compile(rf"^\s*{told}\s*$"))
 
 
 def test_what_one_decides_comes_to_the_top(page: Page, sign_in: SignIn, send_order: SendOrder) -> None:

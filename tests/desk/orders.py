@@ -84,17 +84,18 @@ def place_waiting(
         for (id_,) in desk.sql(
             """
             INSERT INTO orders (account_id, engine, client_order_id, ticker, side, qty, type, time_in_force,
-                                reference_price, signal_layer, trading_mode, status, expires_at)
-            SELECT %s, %s, 'placed-' || gen_random_uuid(), %s, 'buy', 10, 'market', 'day',
-                   100, 'macro', 'paper', 'pending_approval', clock_timestamp() + make_interval(secs => %s)
-            FROM generate_series(1, %s)
+                                reference_price, signal_layer, trading_mode, status, created_at, expires_at)
+            SELECT %s, %s, 'placed-' || gen_random_uuid(), %s, 'buy', 10, 'market', 'day', 100, 'macro', 'paper',
+                   'pending_approval', least(now, deadline - interval '1 s'), deadline
+            FROM generate_series(1, %s), LATERAL (SELECT clock_timestamp() AS now) AS clock,
+                 LATERAL (SELECT now + make_interval(secs => %s) AS deadline) AS timeout
             RETURNING id::text
             """,
             engine.account_id,
             engine.name,
             ticker,
-            minutes * 60,
             count,
+            minutes * 60,
         )
     ]
 

@@ -35,7 +35,16 @@ ORDER = {
     "decided_at": "now()",
     "decided_by": "'system:gate'",
 }
-WAITING = {"status": "'pending_approval'", "decided_at": "NULL", "decided_by": "NULL", "expires_at": "now()"}
+IN_AN_HOUR = "clock_timestamp() + interval '1 hour'"
+WAITING = {"status": "'pending_approval'", "decided_at": "NULL", "decided_by": "NULL", "expires_at": IN_AN_HOUR}
+BLOCKED = {"status": "'blocked'", "reasons": """'[{"code": "trading_disabled", "detail": "halted"}]'"""}
+REJECTED = {"status": "'rejected'", "expires_at": IN_AN_HOUR, "decision_note": "'no'"}
+EXPIRED = {
+    "status": "'expired'",
+    "created_at": "now() - interval '1 hour'",
+    "expires_at": "now() - interval '1 minute'",
+    "decided_at": "now() - interval '1 minute'",
+}
 SEAL = {"position": "1", "event_id": "1", "digest": "sha256('event')"}
 
 
@@ -186,8 +195,13 @@ def test_secrets_are_kept_as_hashes_of_the_right_length_only(desk: Desk) -> None
         {"type": "'stop_limit'", "limit_price": "1", "stop_price": "1", "signal_layer": "'macro'"},
         {"client_order_id": "repeat('é', 128)"},
         WAITING,
-        *({"status": f"'{status}'"} for status in ("blocked", "rejected", "expired", "canceled")),
-        *({"trading_mode": f"'{mode}'"} for mode in ("disabled", "live")),
+        BLOCKED,
+        BLOCKED | {"trading_mode": "'disabled'"},
+        REJECTED,
+        EXPIRED,
+        {"status": "'canceled'", "expires_at": IN_AN_HOUR},
+        {"trading_mode": "'live'", "expires_at": IN_AN_HOUR},
+        {"strategy": "repeat('é', 200)", "rationale": "repeat('é', 4000)", "decision_note": "repeat('é', 500)"},
     ],
     ids=str,
 )
@@ -234,6 +248,24 @@ def test_the_good_orders_are_accepted(desk: Desk, good: dict[str, str]) -> None:
         ({"decided_by": "NULL"}, "decider"),
         (WAITING | {"decided_by": "'x'"}, "decider"),
         (WAITING | {"expires_at": "NULL"}, "deadline"),
+        (WAITING | {"expires_at": "now() - interval '1 second'"}, "expires_at"),
+        (WAITING | {"created_at": "now()", "expires_at": "now()"}, "expires_at"),
+        (WAITING | {"expires_at": "'infinity'"}, "expires_at"),
+        (WAITING | {"expires_at": "'-infinity'"}, "expires_at"),
+        ({"trading_mode": "'disabled'"}, "released"),
+        (EXPIRED | {"status": "'released'"}, "released"),
+        (EXPIRED | {"status": "'released'", "decided_at": "now()"}, "released"),
+        (EXPIRED | {"decided_at": "now()"}, "expired"),
+        ({"status": "'expired'"}, "expired"),
+        ({"status": "'blocked'"}, "reasons"),
+        (BLOCKED | {"status": "'released'"}, "reasons"),
+        (BLOCKED | WAITING, "reasons"),
+        (BLOCKED | {"reasons": """'{"code": "trading_disabled"}'"""}, "reasons"),
+        (BLOCKED | {"reasons": "'null'"}, "reasons"),
+        (REJECTED | {"decision_note": "NULL"}, "rejected"),
+        ({"strategy": "repeat('x', 201)"}, "words"),
+        ({"rationale": "repeat('x', 4001)"}, "words"),
+        (REJECTED | {"decision_note": "repeat('x', 501)"}, "words"),
     ],
     ids=str,
 )

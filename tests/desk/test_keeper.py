@@ -49,9 +49,7 @@ def waiting_orders(desk: Desk, engine: Any, count: int) -> list[str]:
 
 
 def pass_deadlines(desk: Desk) -> None:
-    desk.sql(
-        "UPDATE orders SET expires_at = clock_timestamp() - interval '1 ms' WHERE status = 'pending_approval'"
-    )
+    desk.sql("UPDATE orders SET expires_at = clock_timestamp() WHERE status = 'pending_approval'")
 
 
 # One round
@@ -88,8 +86,9 @@ def test_more_than_fit_into_one_transaction_expire_in_one_round(desk: Desk, app:
     waiting_orders(desk, engine, 1)
     columns = "account_id, engine, ticker, side, qty, type, time_in_force, trading_mode, status"
     desk.sql(
-        f"INSERT INTO orders (client_order_id, expires_at, {columns})"
-        f" SELECT 'n' || n, now() - interval '1 s', {columns} FROM orders, generate_series(1, 2500) n"
+        f"INSERT INTO orders (client_order_id, created_at, expires_at, {columns})"
+        f" SELECT 'n' || n, now() - interval '2 s', now() - interval '1 s', {columns}"
+        " FROM orders, generate_series(1, 2500) n"
     )
     turn(app, keeper.Round())
     assert desk.sql(PENDING) == [(1,)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from flask import Flask
 
 from tests.conftest import Api
-from tests.desk.orders import account, body, let_expire, moves, place_waiting, written
+from tests.desk.orders import Act, account, body, let_expire, moves, place_waiting, transaction, written
 from tests.serving import Desk
 
 CHANGES = [
@@ -112,3 +113,29 @@ def test_no_other_change_of_the_rules_cancels_anything(desk: Desk, admin: Api, w
     assert admin.put("/config", limits, headers={"If-Match": "*"}).status_code == 200
     assert admin.post("/lockouts", {"ticker": "*", "reason": "r", "duration_minutes": 1}).status_code == 201
     assert {written(desk, id_) for id_ in waiting} == {"pending_approval"}
+
+
+@pytest.mark.parametrize("decided", [False, True], ids=["kept", "changed"])
+def test_a_halt_waits_for_somebody_who_keeps_an_order_at_the_database_itself(
+    desk: Desk, app: Flask, admin: Api, waiting: list[str], decided: bool
+) -> None:
+    with transaction(desk) as other:
+        other.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [waiting[1]])
+        halt = Act(app, lambda: put_mode(admin, "disabled", "paper"))
+        assert halt.waits(desk, "transactionid")
+        halt.thread.join(1.5)
+        assert halt.thread.is_alive(), "longer than anybody else waits for a row"
+        assert {written(desk, id_) for id_ in waiting} == {"pending_approval"}
+        if decided:
+            other.execute(
+                "UPDATE orders SET status = 'released', decided_at = clock_timestamp(), decided_by = 'by hand'"
+                " WHERE id = %s",
+                [waiting[1]],
+            )
+    assert halt.done() == 200
+    assert [written(desk, id_) for id_ in waiting] == [
+        "canceled",
+        "released" if decided else "canceled",
+        "canceled",
+    ]
+    assert desk.sql("SELECT trading_mode FROM risk_configs") == [("disabled",)]

@@ -70,7 +70,8 @@ def waiting(engine: Api, **changes: Any) -> dict[str, Any]:
 def set_deadline(desk: Desk, made: dict[str, Any], seconds: float) -> None:
     """Let the order expire that many seconds from now: negative, it has expired already."""
     desk.sql(
-        "UPDATE orders SET expires_at = clock_timestamp() + make_interval(secs => %s) WHERE id = %s::uuid",
+        "UPDATE orders SET expires_at = deadline, created_at = least(created_at, deadline - interval '1 s')"
+        " FROM (SELECT clock_timestamp() + make_interval(secs => %s) AS deadline) AS new WHERE id = %s::uuid",
         seconds,
         made["id"],
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from flask import Flask
 
 from app import accounts
 from app.extensions import db
+from app.live import MOST, MOST_OF_ONE, Hub
 from app.web.orders import LONGEST_WAIT, LOOK_AGAIN
 from tests.at_once import Caller, Reply, results_of, until
 from tests.conftest import API, Api
@@ -343,6 +345,36 @@ class TestWhatItCosts:
         assert [reply.status for reply in replies] == [200] * 200
         statuses = [reply.json["status"] for reply in replies]
         assert (statuses.count("released"), statuses.count("canceled")) == (10, 190)
+
+    def test_an_account_that_waits_too_often_is_answered_at_once(
+        self, app: Flask, desk: Desk, engine: Api, holding: None
+    ) -> None:
+        made, others = waiting(engine), client_of(app, desk, "other", "engine")
+        theirs = waiting(others)
+        hub: Hub = app.extensions["live"]
+        account = desk.sql("SELECT account_id FROM orders WHERE id = %s", made["id"])[0][0]
+        with ExitStack() as crowd:
+            for _ in range(MOST_OF_ONE):
+                assert crowd.enter_context(hub.listening("something", account)) is not None
+            started = time.monotonic()
+            answer = engine.get(f"/orders/{made['id']}?wait=30")
+            assert (answer.status_code, answer.json) == (200, made)
+            assert time.monotonic() - started < 1
+            assert others.get(f"/orders/{theirs['id']}?wait=1").json == theirs
+            assert time.monotonic() - started > 1
+        started = time.monotonic()
+        assert engine.get(f"/orders/{made['id']}?wait=1").json == made
+        assert time.monotonic() - started > 1, "there is room again"
+
+    def test_in_one_process_there_is_room_for_so_many(self, app: Flask, engine: Api, holding: None) -> None:
+        made = waiting(engine)
+        hub: Hub = app.extensions["live"]
+        with ExitStack() as crowd:
+            for number in range(MOST):
+                assert crowd.enter_context(hub.listening("something", -1 - number)) is not None
+            started = time.monotonic()
+            assert engine.get(f"/orders/{made['id']}?wait=30").json == made
+            assert time.monotonic() - started < 1
 
     def test_those_who_hang_up_leave_nothing_behind(self, served: Served) -> None:
         made = served.send()

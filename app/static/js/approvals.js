@@ -4,7 +4,7 @@ import { timeLeft } from './clock.js';
 import { command, showKeys } from './keys.js';
 import { count, isLive, named, origin, plain, prices, size, terms, verdict, worth } from './orders.js';
 import { question } from './questions.js';
-import { createRows, put } from './rows.js';
+import { createAim, createRows, put } from './rows.js';
 import { createWaitingList } from './waiting.js';
 
 const AT_ONCE = 50;        // decisions in one request, so that a long list is seen to move on
@@ -12,6 +12,7 @@ const GLANCE = 400;        // milliseconds before a key decides an order that ju
 const LONG = 70;           // characters of a rationale that are shown without asking; likewise in _orders.html
 const FEW = 8;             // rows that need no scrolling of their own; likewise in trading.html
 const SOON = 60_000;
+const MOVED = 'The list had just moved: look again.';
 const DONE = { approve: 'approved', reject: 'rejected' };
 
 export const pendingApprovals = ({ api, ask }) => () => {
@@ -19,7 +20,8 @@ export const pendingApprovals = ({ api, ask }) => () => {
   const busy = new Map();        // id -> what is being asked, or done
   const problems = new Map();    // id -> the server's no
   const chosen = new Set();      // ids that are selected
-  let rows, scroller, under, cameAt = -GLANCE;
+  const unknown = new Set();     // ids whose answer was lost: the next read tells
+  let rows, scroller, aim, missed, under, cameAt = -GLANCE;
   let byKeys = false;            // how the last command came: a list must not scroll beneath a pointer
 
   const rowOf = (node) => node?.closest?.('tr.order') ?? null;
@@ -30,10 +32,10 @@ export const pendingApprovals = ({ api, ask }) => () => {
     const { id } = order;
     const over = !list.waits(id);
     const end = list.end(id);
-    const unknown = late ? 'Timed out: nobody decided' : 'Waits no more';
+    const nobody = late ? 'Timed out: nobody decided' : 'Waits no more';
     return {
       id, order, over, busy: busy.get(id), problem: problems.get(id), picked: chosen.has(id),
-      end: over && (end ? verdict(end) : unknown),
+      end: over && (end ? verdict(end) : nobody),
     };
   }
 
@@ -100,7 +102,12 @@ export const pendingApprovals = ({ api, ask }) => () => {
 
     init() {
       scroller = this.$root.querySelector('.waiting-scroll');
-      rows = createRows(this.$root.querySelector('tbody'), fill);
+      const body = this.$root.querySelector('tbody');
+      rows = createRows(body, fill);
+      aim = createAim({ body, scroller, rows });
+      if (this.mayDecide) aim.start();
+      for (const type of ['pointerdown', 'click']) body.addEventListener(type, (event) => this.aimed(event), true);
+      api.watch('state', (event) => this.learn(event));
     },
 
     get unseen() {
@@ -117,9 +124,10 @@ export const pendingApprovals = ({ api, ask }) => () => {
         keep: (id) => !!under || current()?.dataset.id === id,
       });
       for (const id of [...chosen]) if (!list.waits(id)) chosen.delete(id);
-      for (const id of [...problems.keys()]) if (!list.get(id)) problems.delete(id);
+      for (const id of [...problems.keys()]) if (!list.get(id)) this.forget(id);
       this.none = !shown.length;
       scroller.toggleAttribute('data-many', shown.length > FEW);
+      if (this.mayDecide) aim.look();
       inPlace(() => rows.draw(shown.map((order) => item(order, !this.$store.desk.inTime(order)))));
       this.showTime();
       this.recount();
@@ -226,6 +234,21 @@ export const pendingApprovals = ({ api, ask }) => () => {
 
     // Deciding
 
+    /** A click that was meant for what had stood there decides nothing. Keys press a button without aiming: no `detail`. */
+    aimed(event) {
+      const button = event.target.closest('.acts button');
+      if (event.type === 'pointerdown') missed = !!button && aim.missed(event, rowOf(button).dataset.id);
+      if (event.type !== 'click' || !button || !event.detail) return;
+      const { id } = rowOf(button).dataset;
+      const stray = missed || aim.missed(event, id);
+      missed = false;
+      if (!stray || !list.waits(id) || busy.has(id)) return;
+      event.preventDefault();
+      problems.set(id, MOVED);
+      this.draw();
+      this.$store.desk.announce([MOVED]);
+    },
+
     submitted({ submitter }) {
       const { id } = rowOf(submitter).dataset;
       if (list.waits(id)) this.decide([list.get(id)], submitter.value);
@@ -256,14 +279,14 @@ export const pendingApprovals = ({ api, ask }) => () => {
       const asked = question(orders, choice, many, leftOut);
       for (let answer = asked ? await ask(asked) : {}; answer;) {
         for (const { id } of orders) {
-          problems.delete(id);
+          this.forget(id);
           busy.set(id, choice);
         }
         this.draw();
         const results = await this.sendAll(orders, choice, answer.reason, many);
         const { errors = {} } = results[0].problem ?? {};
         const [refused] = Object.values(errors);
-        if (!refused) return this.report(results, choice, many);
+        if (!refused) return this.report(results, choice, many, orders.length - results.length);
         answer = await ask({ ...asked, reason: answer.reason, errors: { reason: `Reason ${refused.join(', ')}.` } });
       }
       return undefined;
@@ -298,17 +321,44 @@ export const pendingApprovals = ({ api, ask }) => () => {
       }
     },
 
-    report(results, choice, many) {
+    forget(id) {
+      problems.delete(id);
+      unknown.delete(id);
+    },
+
+    /** A good read tells what became of those whose answer was lost; what was decided meanwhile, its row says itself. */
+    learn({ data, problem, patched }) {
+      if (problem || patched || !unknown.size) return;
+      const waiting = new Set((data ?? this.$store.desk.state).approvals.map(({ id }) => id));
+      for (const id of [...unknown]) {
+        this.forget(id);
+        if (waiting.has(id)) problems.set(id, 'It still waits.');
+      }
+      this.draw();
+    },
+
+    report(results, choice, many, untried) {
       const past = DONE[choice];
-      const refused = results.filter(({ problem }) => problem);
+      const lost = results.filter(({ problem }) => problem?.code === 'no_answer');
+      const refused = results.filter(({ problem }) => problem && problem.code !== 'no_answer');
       for (const { id, problem } of refused) problems.set(id, `Not ${past}: ${plain(problem.message)}`);
+      for (const { id } of lost) {
+        problems.set(id, `Not known whether ${past}: no answer.`);
+        unknown.add(id);
+      }
       for (const { id } of results) busy.delete(id);
       if (many) for (const { id } of results) chosen.delete(id);
       const last = rows.get(results.at(-1).id)?.element;
       this.draw();
       // What the state says by itself of so many is less than this, so it comes after.
-      if (many) api.refetch('state').then(() => this.$store.desk.announce([`${count(results.length - refused.length)} ${past}.${refused.length ? ` ${refused.length} not: each says why.` : ''}`]));
-      else if (refused.length) this.$store.desk.announce([`${list.get(results[0].id)?.ticker ?? ''}: ${problems.get(results[0].id)}`]);
+      const told = [
+        `${count(results.length - refused.length - lost.length)} ${past}.`,
+        refused.length && `${refused.length} not: each says why.`,
+        lost.length && `${lost.length} not known: no answer.`,
+        untried && `${untried} not tried, still selected.`,
+      ].filter(Boolean);
+      if (many) api.refetch('state').then(() => this.$store.desk.announce(told));
+      else if (refused.length || lost.length) this.$store.desk.announce([`${list.get(results[0].id)?.ticker ?? ''}: ${problems.get(results[0].id)}`]);
       this.$nextTick(() => this.moveOn(last, many));
     },
 

@@ -1,16 +1,23 @@
 // What the gate and the people decided lately, and why.
 
-import { decider, moment, origin, outcome, size } from './orders.js';
+import { decider, moment, origin, outcome, prices, size } from './orders.js';
 import { createRows, put } from './rows.js';
 
 export const recentDecisions = () => () => {
   let rows;
 
+  /** Where neither the gate nor a person gave a reason, at least what it was; likewise in _orders.html. */
+  function why(order) {
+    if (order.reasons.length) return { reasons: order.reasons.map(({ detail }) => detail).join('; '), facts: '' };
+    const facts = order.decision_note ? '' : `${prices(order)} · ${order.strategy ?? 'no strategy named'}`;
+    return { reasons: facts && order.status === 'expired' ? 'Nobody decided in time.' : '', facts };
+  }
+
   function fill({ element, slots }, { order, when }) {
     Object.assign(element.dataset, { side: order.side, outcome: order.status });
     put(slots, {
       when, verdict: outcome(order), side: order.side, ticker: order.ticker, size: size(order),
-      unit: order.notional ? 'notional' : '', reasons: order.reasons.map(({ detail }) => detail).join('; '),
+      unit: order.notional ? 'notional' : '', ...why(order),
       note: order.decision_note ? `“${order.decision_note}”` : '', by: decider(order), engine: order.engine, origin: origin(order),
     });
   }

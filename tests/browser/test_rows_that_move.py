@@ -1,0 +1,122 @@
+"""One click approves in paper trading, so no click may hit an order that just came beneath the hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import DESKTOP, PHONE, Complaints, OpenPage, SendOrder, SignIn
+from tests.browser.parts import API, announced, approve, awake, look_again, order
+from tests.serving import Server
+
+MOVED = "The list had just moved: look again."
+SETTLED = 1000  # milliseconds after which nothing has "just" moved
+
+Press = Callable[[float, float], None]
+
+
+def statuses(server: Server) -> dict[str, str]:
+    return {str(ticker): str(status) for ticker, status in server.sql("SELECT ticker, status FROM orders")}
+
+
+def middle(page: Page, ticker: str) -> tuple[float, float]:
+    box = approve(page, ticker).bounding_box()
+    assert box
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def sooner(server: Server, send_order: SendOrder, ticker: str) -> None:
+    """An order that comes in and is the first to time out."""
+    send_order(ticker)
+    server.sql("UPDATE orders SET expires_at = expires_at - interval '10 minutes' WHERE ticker = %s", ticker)
+
+
+@pytest.mark.parametrize("kind", ["finger", "mouse"])
+def test_a_tap_does_not_hit_the_order_that_came_in_above(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, server: Server, kind: str
+) -> None:
+    page = open_page(viewport=PHONE, has_touch=kind == "finger", is_mobile=kind == "finger")
+    send_order("BBB")
+    send_order("CCC")
+    sign_in(page)
+    awake(page)
+    page.wait_for_timeout(SETTLED)
+    place = middle(page, "BBB")
+    press: Press = page.touchscreen.tap if kind == "finger" else page.mouse.click
+    sooner(server, send_order, "ZZZ")
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    order(page, "ZZZ").wait_for()
+    press(*place)
+    expect(order(page, "ZZZ")).to_contain_text(MOVED)
+    expect(announced(page, MOVED)).to_be_visible()
+    page.wait_for_timeout(SETTLED)
+    assert set(statuses(server).values()) == {"pending_approval"}
+    press(*middle(page, "ZZZ"))
+    expect(order(page, "ZZZ")).to_contain_text("Released by olga")
+    assert statuses(server) == {"ZZZ": "released", "BBB": "pending_approval", "CCC": "pending_approval"}
+
+
+def test_a_click_does_not_hit_the_row_that_the_strip_pushed_down(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, server: Server, complaints: Complaints
+) -> None:
+    complaints.expect("ERR_FAILED")
+    page = open_page(viewport=DESKTOP)
+    send_order("AA1")
+    send_order("AA2")
+    sign_in(page)
+    awake(page)
+    box = approve(page, "AA2").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 4)
+    page.wait_for_timeout(SETTLED)
+    page.route(f"{API}/state", lambda route: route.abort())
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    page.locator(".strip.lost .strip-body").wait_for()
+    before = box["y"]
+    page.wait_for_function(
+        "before => document.querySelectorAll('.approvals [data-slot=approve]')[1]"
+        ".getBoundingClientRect().top > before + 30",
+        arg=before,
+    )
+    page.mouse.down()
+    page.mouse.up()
+    expect(order(page, "AA1")).to_contain_text(MOVED)
+    page.wait_for_timeout(SETTLED)
+    assert set(statuses(server).values()) == {"pending_approval"}
+    page.mouse.down()  # whoever looked again means it
+    page.mouse.up()
+    expect(approve(page, "AA1")).to_have_count(0)
+    assert statuses(server) == {"AA1": "released", "AA2": "pending_approval"}
+
+
+def test_scrolling_by_hand_is_not_moving(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, server: Server
+) -> None:
+    page = open_page(viewport=PHONE)
+    for number in range(6):
+        send_order(f"SYM{number}")
+    sign_in(page)
+    awake(page)
+    page.wait_for_timeout(SETTLED)
+    page.mouse.move(200, 600)
+    page.mouse.wheel(0, 300)
+    page.wait_for_function("() => window.scrollY >= 300")
+    page.mouse.click(*middle(page, "SYM3"))
+    expect(order(page, "SYM3")).to_contain_text("Released by olga")
+
+
+def test_keys_press_a_button_wherever_it_is(
+    page: Page, sign_in: SignIn, send_order: SendOrder, server: Server
+) -> None:
+    send_order("BBB")
+    sign_in(page)
+    awake(page)
+    approve(page, "BBB").focus()
+    sooner(server, send_order, "ZZZ")
+    look_again(page)
+    order(page, "ZZZ").wait_for()
+    page.keyboard.press("Enter")
+    expect(order(page, "BBB")).to_contain_text("Released by olga")
+    assert statuses(server)["ZZZ"] == "pending_approval"

@@ -1,0 +1,91 @@
+"""However many lockouts a ticker has, an order looks at the one that ends last, and finds it by the index."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app.desk import rules
+from app.desk.transaction import reading
+from app.domain.gate import Lockout, Order, blockers
+from tests.serving import Desk
+
+ENDED, ACTIVE = 300_000, 20_000
+MANY = """
+    INSERT INTO symbol_lockouts (ticker, reason, created_by, created_at, expires_at)
+    SELECT 'HOT', 'n' || n, 'x', now() - interval '20 days', now() + %s * interval '1 day' + n * interval '1 s'
+    FROM generate_series(1, %s) n
+"""
+
+
+@pytest.fixture
+def crowded(desk: Desk) -> Iterator[Desk]:
+    desk.sql(MANY, -10, ENDED)
+    desk.sql(MANY, 1, ACTIVE)
+    desk.sql("VACUUM ANALYZE symbol_lockouts")
+    yield desk
+    desk.sql("TRUNCATE symbol_lockouts")
+    desk.sql("ANALYZE symbol_lockouts")
+
+
+def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if plan.get("Relation Name") == "symbol_lockouts":
+        yield plan
+    for below in plan.get("Plans", ()):
+        yield from scans(below)
+
+
+def test_one_order_reads_one_row_of_each(crowded: Desk) -> None:
+    query = rules.RULES_FOR_ONE.format(ticker="'HOT'")
+    [(plans,)] = crowded.sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")
+    found = list(scans((plans if isinstance(plans, list) else json.loads(plans))[0]["Plan"]))
+    assert [scan["Node Type"] for scan in found] == ["Index Scan"] * 2
+    assert sum(scan["Actual Rows"] for scan in found) == 1
+    assert all("expires_at" in scan["Index Cond"] for scan in found)
+
+
+def test_it_does_not_take_longer_than_with_none(crowded: Desk, app: Flask) -> None:
+    with app.app_context(), reading() as session:
+
+        def seconds() -> float:
+            began = time.perf_counter()
+            _, found = rules.in_force(session, "HOT")
+            assert len(found.lockouts) == 1
+            return time.perf_counter() - began
+
+        assert min(seconds() for _ in range(20)) < 0.01
+
+
+@pytest.mark.parametrize("ticker", ["HOT", None], ids=["for one", "for a list"])
+def test_the_one_that_ends_last_is_named(desk: Desk, app: Flask, ticker: str | None) -> None:
+    for whose, reason, ends in [
+        ("HOT", "short", "1 hour"),
+        ("HOT", "long", "3 hours"),
+        ("*", "all, briefly", "1 minute"),
+        ("*", "all", "2 hours"),
+        ("HOT", "ended", "-1 hour"),
+        ("COLD", "another's", "9 hours"),
+    ]:
+        desk.sql(
+            "INSERT INTO symbol_lockouts (ticker, reason, created_by, created_at, expires_at)"
+            " VALUES (%s, %s, 'x', now() - interval '1 day', now() + %s::interval)",
+            whose,
+            reason,
+            ends,
+        )
+    with app.app_context(), reading() as session:
+        now, found = rules.in_force(session, ticker)
+    held: list[Lockout] = sorted(found.lockouts, key=lambda lockout: lockout.ticker)
+    assert [(one.ticker, one.reason) for one in held] == [
+        ("*", "all"),
+        *([] if ticker else [("COLD", "another's")]),
+        ("HOT", "long"),
+    ]
+    [blocker] = blockers(Order("HOT"), found, now)
+    assert blocker.detail.startswith("HOT is locked out until")
+    assert blocker.detail.endswith(": long")
