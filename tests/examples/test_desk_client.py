@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, repeat
@@ -69,7 +70,9 @@ def ask(url: str, token: str, act: Callable[[Desk], Awaitable[Result]]) -> Resul
         async with Desk(url, token) as desk:
             return await act(desk)
 
-    return asyncio.run(asked())
+    # In a thread of its own: Playwright leaves its loop running in this one after a browser test.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, asked()).result()
 
 
 def submit(desk: Desk) -> Awaitable[Order]:

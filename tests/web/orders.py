@@ -16,6 +16,7 @@ KEYS = {
     *("limit_price", "stop_price", "reference_price", "signal_layer", "strategy", "rationale", "trading_mode"),
     *("status", "reasons", "created_at", "expires_at", "decided_at", "decided_by", "decision_note"),
 }
+DECIDED = ("decided_at", "decided_by", "order")  # what the 409 of a decided order holds besides
 MARKET = {"ticker": "AAPL", "side": "buy", "qty": "10", "type": "market"}
 LOCKOUT = {"ticker": "AAPL", "reason": "earnings", "duration_minutes": 60}
 HOLDS = {"operator_approval": {"auto_approve_paper": False}}

@@ -13,6 +13,7 @@ from tests.conftest import Api
 from tests.serving import Desk, Server
 from tests.web.conftest import Browser, Record, assert_problem
 from tests.web.orders import (
+    DECIDED,
     HOLDS,
     KEYS,
     LOCKOUT,
@@ -25,8 +26,6 @@ from tests.web.orders import (
     stored,
     waiting,
 )
-
-DECIDED = ("decided_at", "decided_by", "order")
 
 
 def approve(client: Api, made: dict[str, Any], **body: Any) -> Any:

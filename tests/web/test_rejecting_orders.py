@@ -11,9 +11,18 @@ from flask import Flask
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Browser, Record, assert_problem
-from tests.web.orders import KEYS, LOCKOUT, WEIRD_IDS, client_of, configure, sent, set_deadline, stored, waiting
-
-DECIDED = ("decided_at", "decided_by", "order")
+from tests.web.orders import (
+    DECIDED,
+    KEYS,
+    LOCKOUT,
+    WEIRD_IDS,
+    client_of,
+    configure,
+    sent,
+    set_deadline,
+    stored,
+    waiting,
+)
 
 
 def reject(client: Api, made: dict[str, Any], **body: Any) -> Any:
