@@ -11,11 +11,12 @@ from app.web.orders import LONGEST_WAIT
 from app.web.permissions import API
 
 PROBLEMS = {
-    400: "The body is not JSON, or not an object.",
+    400: "The body is not JSON, not an object, or broke off.",
     401: "No credential, or one that is not accepted.",
-    403: "Not allowed with this credential.",
+    403: "Not allowed with this credential, or it ended meanwhile (`code` credential_revoked).",
     404: "There is no such thing, or no longer.",
     405: "The route does not take this method.",
+    408: "The body was too long in coming (`code` body_too_slow).",
     409: "The state of the desk does not allow it.",
     412: "What was read has changed since.",
     413: "The body is larger than 1 MiB.",
@@ -70,7 +71,8 @@ VERSION = _header(
 WAIT = _query(
     "wait",
     {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0},
-    "Seconds to wait for the order to stop waiting: the answer comes as soon as it does.",
+    "Seconds to wait for the order to stop waiting: the answer comes as soon as it does. Where too many wait"
+    " already it comes at once, as for 0: pause before asking again.",
 )
 
 Row = tuple[str, str, str, str | None, Json]
@@ -288,7 +290,7 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
             "required": body != "Approval",  # there is nothing that it must have
             "content": {"application/json": {"schema": ref(body)}},
         }
-        problems = (400, 413, 415, 422, *problems)
+        problems = (400, 408, 413, 415, 422, *problems)
     if method != "get":
         operation["security"] = [{"bearer": []}, {"session": [], "csrf": []}]
     if parameters:
