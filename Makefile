@@ -8,10 +8,11 @@ RUN_READY := $(VENV)/.run-ready
 DEMO_READY := $(VENV)/.demo-ready
 DEV_READY := $(VENV)/.dev-ready
 FRONTEND_READY := $(VENV)/.frontend-ready
+FRONTEND_DEV_READY := $(VENV)/.frontend-dev-ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-NPM := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm --loglevel=error
 
-.PHONY: run demo test lint bench setup format clean
+.PHONY: run demo test lint bench screenshots setup format clean
 
 run: $(RUN_READY) $(FRONTEND_READY)
 	@exec $(BIN)/countersign serve
@@ -21,6 +22,7 @@ demo: $(DEMO_READY) $(FRONTEND_READY)
 
 test: setup
 	@sh tests/browser/ensure_chromium.sh $(BIN)
+	$(NPM) test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
@@ -30,10 +32,17 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
+	@sh tests/browser/ensure_chromium.sh $(BIN)
 	$(BIN)/python -m bench.orders
+	$(BIN)/python -m bench.streams
+	$(BIN)/python -m bench.page
 	$(BIN)/python -m bench.growth
 
-setup: $(DEV_READY) $(FRONTEND_READY)
+screenshots: setup
+	@sh tests/browser/ensure_chromium.sh $(BIN)
+	$(BIN)/python -m tests.browser.screenshots
+
+setup: $(DEV_READY) $(FRONTEND_DEV_READY)
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -64,8 +73,13 @@ $(DEV_READY): requirements-dev.lock $(RUN_READY)
 	@touch $@
 
 # The front-end packages, by the Node.js that comes with pip. They are never committed.
-$(FRONTEND_READY): package-lock.json $(RUN_READY)
-	$(NPM) ci --ignore-scripts --loglevel=error
+$(FRONTEND_READY): package-lock.json | $(RUN_READY)
+	$(NPM) ci --omit=dev --ignore-scripts
 	@mkdir -p app/static/vendor
 	cp node_modules/@alpinejs/csp/dist/module.esm.min.js app/static/vendor/alpine.js
+	@touch $@
+
+# And those that test them, which are many.
+$(FRONTEND_DEV_READY): $(FRONTEND_READY)
+	$(NPM) ci --ignore-scripts
 	@touch $@

@@ -4,6 +4,7 @@ import resource
 
 # Before anything else is imported: what holds a lock or a socket of the standard library from here on is
 # cooperative, and a client that stalls costs a greenlet rather than a thread. psycopg waits along.
+import gevent
 from gevent import monkey
 
 monkey.patch_all()
@@ -45,13 +46,21 @@ def post_worker_init(worker) -> None:
 
     app = worker.app.wsgi()
     keeper.start(app, database_url(settings))
+    gevent.spawn(end_streams, worker, app.extensions["live"].streams)
+
+
+def end_streams(worker, streams) -> None:
+    """Nobody waits for open streams when the worker is told to stop: they end, and pages come back to another."""
+    while worker.alive:
+        gevent.sleep(0.2)
+    streams.close()
 
 
 def pre_request(worker, req) -> None:
     """After a body that broke off nobody knows where the next request begins: the connection ends, and the answer
     says so."""
     ends = req.should_close
-    req.should_close = lambda: req.body.failed or ends()
+    req.should_close = lambda: req.body.failed or not worker.alive or ends()
 
 
 def post_fork(server, worker) -> None:

@@ -11,8 +11,11 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 from sqlalchemy import ColumnElement, delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
@@ -39,6 +42,14 @@ HOLDER = f"""
     SELECT accounts.id, name, role, seen_at < now() - interval '1 minute'
     FROM web_sessions JOIN accounts ON accounts.id = account_id
     WHERE id_hash = %(id_hash)s AND {ALIVE}
+"""  # noqa: S608 - made of constants
+# Of many credentials at once.
+HOLDING = f"""
+    SELECT tokens.id, NULL, role FROM tokens JOIN accounts ON accounts.id = account_id
+    WHERE tokens.id = ANY (%(tokens)s::text[]) AND revoked_at IS NULL
+    UNION ALL
+    SELECT NULL, id_hash, role FROM web_sessions JOIN accounts ON accounts.id = account_id
+    WHERE id_hash = ANY (%(sessions)s::bytea[]) AND {ALIVE}
 """  # noqa: S608 - made of constants
 SEEN = "UPDATE web_sessions SET seen_at = now() WHERE id_hash = %(id_hash)s RETURNING seen_at"
 
@@ -108,6 +119,15 @@ def signed_in(secret: str) -> SignedIn | None:
     if long_ago:
         look_up(SEEN, known_by)
     return SignedIn(account_id, name, Role(role), known_by["id_hash"])
+
+
+def roles_of(connection: psycopg.Connection[Any], credentials: Collection[str | bytes]) -> dict[str | bytes, Role]:
+    """Of these ids of tokens and hashes of sessions those that hold, each with the role that it gives."""
+    asked = {
+        "tokens": [each for each in credentials if isinstance(each, str)],
+        "sessions": [each for each in credentials if isinstance(each, bytes)],
+    }
+    return {token or session: Role(role) for token, session, role in connection.execute(HOLDING, asked)}
 
 
 def sign_out(actor: Actor, secret: str) -> None:

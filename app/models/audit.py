@@ -82,7 +82,25 @@ SEALS_APPEND_ONLY = (
     "ALTER TABLE audit_seals ENABLE ALWAYS TRIGGER audit_seals_are_final",
 )
 
-for statement in APPEND_ONLY:
+# In the transaction itself, so that whoever writes is heard, the command too; many in one transaction are one. Not
+# of orders that the gate decided by itself: a NOTIFY serialises commits, and these are most of what is written.
+# Whoever listens finds them by looking (app/desk/news.py).
+ANNOUNCED = (
+    """
+    CREATE FUNCTION audit_events_are_announced() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_notify('countersign_state', '');
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER audit_events_are_announced AFTER INSERT ON audit_events FOR EACH ROW
+    WHEN (NEW.action <> 'order.submit' OR NEW.after ->> 'status' = 'pending_approval')
+    EXECUTE FUNCTION audit_events_are_announced()
+    """,
+)
+
+for statement in APPEND_ONLY + ANNOUNCED:
     event.listen(AuditEvent.__table__, "after_create", DDL(statement))
 for statement in SEALS_APPEND_ONLY:
     event.listen(AuditSeal.__table__, "after_create", DDL(statement))

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, current_app, request, url_for
 
 from app import strict_json
 from app.desk import audit, config, lockouts, state
@@ -72,7 +72,7 @@ def put_signal_layers() -> Response:
 @blueprint.get("/config")
 def get_config() -> Response:
     row = config.read()
-    return answer_unless_known(_config_json(row), str(row.version))
+    return answer_unless_known(strict_json.dumps(_config_json(row)), str(row.version))
 
 
 @blueprint.put("/config")
@@ -171,8 +171,24 @@ def get_audit() -> Response:
 
 @blueprint.get("/state")
 def get_state() -> Response:
+    # The same for everybody who may read it, and after a change everybody does.
+    text, tag, time = current_app.extensions["state"]()
+    return answer_unless_known(text, tag, **{"Server-Time": time})
+
+
+def written_state() -> tuple[str, str, str]:
+    """The snapshot as it is sent, its tag, and its time."""
     snapshot = state.snapshot()
-    # The tag covers all that is shown, less the time: an expiry changes it though nothing was written.
-    shown = {key: value for key, value in snapshot.items() if key != "server_time"}
-    tag = hashlib.sha256(strict_json.dumps(shown).encode()).hexdigest()[:32]
-    return answer_unless_known(snapshot, tag)
+    time = snapshot.pop("server_time")
+    shown = strict_json.dumps(snapshot)
+    return f'{{"server_time": {strict_json.dumps(time)}, {shown[1:]}', _tag_of(shown), time
+
+
+def tag_of(snapshot: dict[str, Any]) -> str:
+    """The tag of a snapshot covers all that is shown, less the time: an expiry changes it though nothing was
+    written."""
+    return _tag_of(strict_json.dumps({key: value for key, value in snapshot.items() if key != "server_time"}))
+
+
+def _tag_of(shown: str) -> str:
+    return hashlib.sha256(shown.encode()).hexdigest()[:32]

@@ -32,15 +32,20 @@ FormType = TypeVar("FormType", bound=StrictForm)
 
 def answer(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer; decimals keep every digit."""
-    return Response(strict_json.dumps(data), status, dict(headers or {}), content_type="application/json")
+    return _written(strict_json.dumps(data), status, headers)
 
 
-def answer_unless_known(data: Any, tag: str) -> Response:
-    """A JSON answer with its ETag, or 304 where If-None-Match has it. No other condition is for reading."""
-    headers = {"ETag": f'"{tag}"'}
+def answer_unless_known(text: str, tag: str, **more: str) -> Response:
+    """JSON that is written already, with its ETag, or 304 where If-None-Match has it. No other condition is for
+    reading."""
+    headers = {"ETag": f'"{tag}"', **more}
     if request.if_none_match.contains_weak(tag):
         return Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return answer(data, headers=headers)
+    return _written(text, HTTPStatus.OK, headers)
+
+
+def _written(text: str, status: int, headers: Mapping[str, str] | None) -> Response:
+    return Response(text, status, dict(headers or {}), content_type="application/json")
 
 
 def read_form(kind: type[FormType], *, may_be_missing: bool = False) -> FormType:

@@ -31,14 +31,16 @@ from app.forms import (
     RejectForm,
     SignalLayersForm,
 )
-from app.web.api import read_lockout_id
+from app.web.api import read_lockout_id, tag_of
 from app.web.body import read_choice, read_id, read_number_cursor, read_word, write_cursor
 from app.web.errors import desk_error
 from app.web.guard import actor
 
 blueprint = Blueprint("pages", __name__)
 
+
 GO_LIVE_WORD = "LIVE"
+DRAWN = 50  # rows of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,11 @@ def trading() -> Any:
 
 
 def _trading_page(lockout_form: LockoutForm) -> str:
-    return render_template("trading.html", state=state.snapshot(), lockout_form=lockout_form)
+    """Of long lists the server draws the first rows, and the page's script the others, which is lighter to send.
+    Where there is no script, `?rows=all` draws them all."""
+    drawn = None if request.args.get("rows") == "all" else DRAWN
+    shown = state.snapshot()
+    return render_template("trading.html", state=shown, tag=tag_of(shown), lockout_form=lockout_form, drawn=drawn)
 
 
 def _back(category: str, message: str) -> Any:

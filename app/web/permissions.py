@@ -47,6 +47,7 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("POST", f"{API}/approvals/decisions"): Act.DECIDE_ORDERS,
     ("GET", f"{API}/audit"): Act.READ_DESK,
     ("GET", f"{API}/state"): Act.READ_DESK,
+    ("GET", f"{API}/stream"): Act.READ_DESK,
     ("GET", f"{API}/openapi.json"): Open.NO_CREDENTIAL,
     ("GET", "/openapi.json"): Open.NO_CREDENTIAL,
     ("GET", "/healthz"): Open.NO_CREDENTIAL,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
 
 from tests.browser.chromium import executable
 from tests.serving import Server
@@ -58,7 +59,7 @@ class Complaints:
 
 
 class OpenPage(Protocol):
-    def __call__(self, **context: Any) -> Page: ...
+    def __call__(self, *, cold: bool = False, **context: Any) -> Page: ...
 
 
 class SignIn(Protocol):
@@ -93,24 +94,73 @@ def complaints() -> Iterator[Complaints]:
     assert not heard.unexpected
 
 
-@pytest.fixture
-def open_page(chromium: Browser, server: Server, complaints: Complaints) -> Iterator[OpenPage]:
-    """Makes a page in a browser profile of its own; options are those of Playwright's `new_context`."""
-    contexts = []
+class Profiles:
+    """Browser profiles, one at a time in use for each set of options. What a test left in one is taken out again;
+    the files of the page stay in its cache, or every test would load some thirty of them anew."""
 
-    def open_one(**options: Any) -> Page:
-        context = chromium.new_context(base_url=server.url, **({"viewport": DESKTOP} | options))
-        contexts.append(context)
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser = browser
+        self._url = url
+        self._free: dict[str, list[BrowserContext]] = {}
+
+    def take(self, options: dict[str, Any]) -> BrowserContext:
+        free = self._free.get(repr(options))
+        return free.pop() if free else self.new(options)
+
+    def new(self, options: dict[str, Any]) -> BrowserContext:
+        context = self._browser.new_context(base_url=self._url, **options)
         context.set_default_timeout(PATIENCE)
         context.add_init_script(REPORT_VIOLATIONS)
+        return context
+
+    def give_back(self, options: dict[str, Any], context: BrowserContext) -> None:
+        try:
+            context.unroute_all()
+            context.set_offline(False)
+            self._forget(context)
+        except Error:  # the test has closed it, or broken it: then nobody else needs it
+            context.close()
+        else:
+            self._free.setdefault(repr(options), []).append(context)
+
+    def _forget(self, context: BrowserContext) -> None:
+        for page in context.pages:
+            page.close()
+        context.clear_cookies()
+        context.clear_permissions()
+        if self._keeps_something(context):
+            page = context.new_page()
+            page.goto("/static/favicon.svg")
+            page.evaluate("localStorage.clear()")
+            page.close()
+
+    def _keeps_something(self, context: BrowserContext) -> bool:
+        return any(origin["localStorage"] for origin in context.storage_state()["origins"])
+
+
+@pytest.fixture(scope="session")
+def profiles(chromium: Browser, shared_server: Server) -> Profiles:
+    return Profiles(chromium, shared_server.url)
+
+
+@pytest.fixture
+def open_page(profiles: Profiles, server: Server, complaints: Complaints) -> Iterator[OpenPage]:
+    """Makes a page in a browser profile with nobody signed in; options are those of Playwright's `new_context`.
+    `cold` is for a profile that has nothing in its cache either."""
+    taken: list[tuple[dict[str, Any], BrowserContext]] = []
+
+    def open_one(*, cold: bool = False, **options: Any) -> Page:
+        options = {"viewport": DESKTOP} | options
+        context = profiles.new(options) if cold else profiles.take(options)
+        taken.append((options, context))
         page = context.new_page()
         page.on("console", complaints.hear)
         page.on("pageerror", lambda error: complaints.said.append(f"uncaught: {error}"))
         return page
 
     yield open_one
-    for context in contexts:
-        context.close()
+    for options, context in taken:
+        profiles.give_back(options, context)
 
 
 @pytest.fixture
@@ -127,11 +177,13 @@ def sign_in(server: Server) -> SignIn:
         name = NAMES[role]
         if name not in passwords:
             passwords[name] = server.add_user(name, role)
-        page.goto(f"/login?next={path}")
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Password").fill(passwords[name])
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(f"**{path}")
+        # As the form does, which tests/browser/test_sign_in.py fills in: without drawing it each time.
+        login = page.request.get("/login").text()
+        [token] = re.findall(r'name="csrf_token" value="([^"]+)"', login)
+        form = {"csrf_token": token, "name": name, "password": passwords[name]}
+        answer = page.request.post("/login", form=form, max_redirects=0)
+        assert answer.status == 303, answer.text()
+        page.goto(path)
         return name
 
     sign_in_as.passwords = passwords  # type: ignore[attr-defined]

@@ -114,7 +114,7 @@ def look_again(page: Page) -> None:
 
 def awake(page: Page) -> None:
     """Wait until the script has taken over."""
-    page.wait_for_function("document.querySelector('.modebar')._x_dataStack !== undefined")
+    page.wait_for_function("() => document.querySelector('.modebar')?._x_dataStack !== undefined")
 
 
 def refuse(page: Page, path: str, status: int, detail: str, code: str = "refused", **more: Any) -> list[str]:

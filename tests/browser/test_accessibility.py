@@ -122,6 +122,9 @@ def test_trading_with_a_question_open(seen: Page, sign_in: SignIn) -> None:
     expect(dialog(seen)).to_be_visible()
     check(seen)
     seen.keyboard.press("Escape")
+    seen.get_by_role("button", name="Alerts").click()
+    check(seen)
+    seen.keyboard.press("Escape")
     seen.get_by_role("button", name="Go live…").click()
     dialog(seen).get_by_role("button", name="Go live").click()
     expect(dialog(seen).get_by_label("Reason")).to_have_attribute("aria-invalid", "true")
@@ -221,7 +224,7 @@ def test_audit(seen: Page, sign_in: SignIn, lock_out: LockOut) -> None:
 def test_questions_and_errors_without_javascript(open_page: OpenPage, sign_in: SignIn) -> None:
     page = open_page(viewport=PHONE)
     sign_in(page)
-    page.route("**/static/js/trading.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page.route("**/js/trading.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
     page.reload()
     switch(page, PAPER).click()
     expect(page.get_by_role("link", name="Cancel")).to_be_visible()

@@ -26,6 +26,7 @@ from tests.browser.parts import (
     reject,
     waiting,
 )
+from tests.crowds import orders_wait
 from tests.serving import Server
 
 
@@ -84,13 +85,13 @@ def test_the_script_takes_the_servers_rows_over_as_they_are(
 ) -> None:
     send_order("AAPL", type="limit", limit_price="187.5", qty="1000.25", rationale="x" * 200)
     send_order("MSFT", "sell", notional="10", strategy="drift")
-    page.route("**/static/js/trading.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page.route("**/js/trading.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
     sign_in(page)
     words = (
         "rows => rows.map(row => row.innerText.replace(/until .* UTC|\\d+m \\d\\ds/, 'T').replace(/\\s+/g, ' '))"
     )
     servers = waiting(page).evaluate_all(words)
-    page.unroute("**/static/js/trading.js")
+    page.unroute("**/js/trading.js")
     page.reload()
     awake(page)
     assert waiting(page).evaluate_all(words) == servers
@@ -236,6 +237,7 @@ def test_an_answer_that_is_lost_is_not_called_a_no(
     complaints.expect("ERR_FAILED")
     send_order()
     open_desk(page, sign_in)
+    look_again(page)
 
     def lose_the_answer(route: Route) -> None:
         route.fetch()
@@ -256,16 +258,16 @@ def test_an_answer_that_is_lost_is_not_called_a_no(
     expect(order(page, "AAPL")).not_to_contain_text("Not known")
 
 
-def test_orders_that_come_in_are_announced_and_counted(page: Page, sign_in: SignIn, send_order: SendOrder) -> None:
+def test_orders_that_come_in_are_announced_and_counted(
+    page: Page, sign_in: SignIn, send_order: SendOrder, server: Server
+) -> None:
     open_desk(page, sign_in)
     expect(card(page, PENDING)).to_contain_text("No order waits for approval.")
     send_order("TSLA", "sell")
-    look_again(page)
     expect(announced(page, "Sell 10 TSLA waits for approval.")).to_be_visible()
     expect(order(page, "TSLA")).to_be_visible()
     expect(page).to_have_title("(1) Trading · Countersign")
-    for number in range(4):
-        send_order(f"SYM{number}")
+    orders_wait(server, 4)
     look_again(page)
     expect(announced(page, "4 orders came in that wait for approval.")).to_be_visible()
 
@@ -280,7 +282,6 @@ def test_what_another_decides_stays_in_its_place_and_says_so(
     before = order(page, "MSFT").bounding_box()
     as_script("operator", "POST", f"/approvals/{ids['AAPL']}/approve", {})
     send_order("NVDA")
-    look_again(page)
     expect(order(page, "AAPL")).to_contain_text("Released by script at")
     expect(order(page, "NVDA")).to_be_visible()
     page.wait_for_timeout(6000)  # longer than it stays where no pointer is over the list

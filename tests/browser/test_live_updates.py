@@ -8,18 +8,20 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Complaints, LockOut, OpenPage, SignIn
+from tests.browser.conftest import Complaints, LockOut, OpenPage, SendOrder, SignIn
 from tests.browser.parts import (
     API,
     MACRO,
     PAPER,
     answer,
+    approve,
     awake,
     expect_mode,
     expect_switch,
     fill_lockout,
     lock_form,
     look_again,
+    order,
     row,
     rows,
     switch,
@@ -27,6 +29,17 @@ from tests.browser.parts import (
 from tests.serving import Server
 
 # The answer is made now and comes later, whether or not the page still wants it.
+SOON = 4000  # milliseconds; less than any page waits before it asks by itself
+
+KEEP_THE_STREAM = """
+window.EventSource = class extends EventSource {
+  constructor(url) {
+    super(url);
+    window.stream = this;
+  }
+};
+"""
+
 DELAY_THE_NEXT_READ = """() => {
   const fetch = window.fetch;
   window.fetch = (url, options) => {
@@ -46,7 +59,7 @@ def test_two_pages_see_each_others_changes(open_page: OpenPage, sign_in: SignIn)
     awake(one)
     fill_lockout(one, "aapl", "news")
     lock_form(one).get_by_role("button", name="Lock out").click()
-    expect(row(other, "AAPL")).to_contain_text("olga")  # by polling alone
+    expect(row(other, "AAPL")).to_contain_text("olga", timeout=SOON)
     switch(other, PAPER).click()
     answer(other, "Require approval")
     one.get_by_role("button", name="Halt trading").click()
@@ -54,13 +67,93 @@ def test_two_pages_see_each_others_changes(open_page: OpenPage, sign_in: SignIn)
     expect_switch(one, PAPER, on=True)
 
 
+def test_news_is_read_at_once_and_nothing_without_news(page: Page, sign_in: SignIn, lock_out: LockOut) -> None:
+    asked: list[str] = []
+    page.clock.install()
+    lock_out("AAPL")
+    sign_in(page)
+    awake(page)
+    look_again(page)
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    page.clock.fast_forward(9000)  # without the stream it would ask
+    lock_out("TSLA")
+    expect(row(page, "TSLA")).to_be_visible(timeout=SOON)
+    assert asked == ["state"]
+
+
+def test_one_stream_does_for_all_tabs_and_passes_on(page: Page, sign_in: SignIn, lock_out: LockOut) -> None:
+    """Six would take all the connections that a browser opens to one server, and leave none to halt with."""
+    asked: list[str] = []
+    page.context.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    sign_in(page)
+    tabs = [page.context.new_page() for _ in range(7)]
+    for tab in tabs:
+        tab.goto("/trading")
+        awake(tab)
+    assert asked.count("stream") == 1
+    lock_out("TSLA")
+    for tab in tabs:
+        expect(row(tab, "TSLA")).to_be_visible(timeout=SOON)
+    page.close()
+    lock_out("AAPL")
+    for tab in tabs:
+        expect(row(tab, "AAPL")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_text("Live updates lost")).to_be_hidden()
+    assert asked.count("stream") == 2
+    tabs[-1].get_by_role("button", name="Halt trading").click()
+    expect_mode(tabs[0], "HALTED")
+
+
 def test_what_others_did_is_announced(desk_page: Page, lock_out: LockOut) -> None:
     awake(desk_page)
     lock_out("TSLA")
-    look_again(desk_page)
     expect(
         desk_page.get_by_role("status").filter(has_text=re.compile("TSLA is locked out until .* UTC"))
     ).to_be_visible()
+
+
+def test_without_its_stream_the_page_says_so_polls_and_heals(
+    page: Page, sign_in: SignIn, lock_out: LockOut, complaints: Complaints
+) -> None:
+    complaints.expect("status of 503")
+    page.clock.install()
+    page.add_init_script(KEEP_THE_STREAM)
+    sign_in(page)
+    awake(page)
+    page.wait_for_function("() => window.stream?.readyState === EventSource.OPEN")
+    strip = page.get_by_role("status").filter(has_text="Live updates lost")
+    page.route(f"{API}/stream", lambda route: route.fulfill(status=503))
+    page.evaluate("window.stream.dispatchEvent(new Event('error'))")
+    page.clock.fast_forward(3500)
+    expect(strip.get_by_text("reading every 5 seconds instead")).to_be_visible()
+    expect(strip).to_contain_text(re.compile(r"last good state \d\d:\d\d:\d\d UTC"))
+    expect(strip.get_by_text("What you see may be out of date")).to_be_hidden()
+    expect(page.locator("main")).not_to_have_attribute("data-stale", "true")
+    with page.expect_response("**/state") as again:
+        page.clock.fast_forward(6000)
+    assert again.value.status == 304  # an unchanged desk costs next to nothing
+    lock_out("TSLA")
+    page.clock.fast_forward(6000)
+    expect(row(page, "TSLA")).to_be_visible()
+    page.unroute(f"{API}/stream")
+    page.clock.fast_forward(30_000)
+    expect(strip).to_be_hidden()
+    lock_out("AAPL")
+    expect(row(page, "AAPL")).to_be_visible(timeout=SOON)
+
+
+def test_a_stream_that_says_nothing_is_none(page: Page, sign_in: SignIn) -> None:
+    page.clock.install()
+    page.route(f"{API}/stream", lambda route: None)
+    sign_in(page)
+    awake(page)
+    page.clock.fast_forward(3500)
+    strip = page.get_by_role("status").filter(has_text="Live updates lost")
+    expect(strip).to_be_visible()
+    page.unroute(f"{API}/stream")
+    with page.expect_request(f"{API}/stream"):
+        page.clock.fast_forward(27_000)
+    expect(strip).to_be_hidden()
 
 
 def test_lost_updates_are_said_with_the_time_and_heal(
@@ -95,7 +188,7 @@ def test_halting_works_while_updates_are_lost(
 
 def test_an_older_answer_never_lies_over_a_newer_one(desk_page: Page) -> None:
     awake(desk_page)
-    desk_page.wait_for_load_state("networkidle")
+    look_again(desk_page)
     desk_page.evaluate(DELAY_THE_NEXT_READ)
     look_again(desk_page)
     switch(desk_page, MACRO).click()
@@ -117,12 +210,26 @@ def test_time_left_is_the_servers_whatever_this_clock_says(
     expect(row(page, "AAPL")).to_contain_text(re.compile(r"(29m \d\ds|30m 00s)"))
 
 
-def test_an_unchanged_desk_costs_a_304(desk_page: Page) -> None:
+def test_the_tab_tells_how_many_wait_and_the_mode(desk_page: Page, send_order: SendOrder) -> None:
+    def icon() -> str:
+        return str(desk_page.locator("link[rel=icon]").get_attribute("href"))
+
     awake(desk_page)
-    desk_page.wait_for_load_state("networkidle")
-    with desk_page.expect_response("**/state") as again:
-        pass  # the next poll
-    assert again.value.status == 304
+    none = icon()
+    assert none.startswith("data:image/png")
+    send_order("AAPL")
+    expect(desk_page).to_have_title("(1) Trading · Countersign")
+    one = icon()
+    send_order("MSFT")
+    expect(desk_page).to_have_title("(2) Trading · Countersign")
+    two = icon()
+    approve(desk_page, "MSFT").press("Enter")
+    expect(desk_page).to_have_title("(1) Trading · Countersign")
+    assert icon() == one
+    desk_page.get_by_role("button", name="Halt trading").click()
+    expect(desk_page).to_have_title("Trading · Countersign")
+    expect(order(desk_page, "AAPL")).to_contain_text("Canceled")
+    assert len({none, one, two, icon()}) == 4
 
 
 def test_200_lockouts_are_drawn_quickly(page: Page, sign_in: SignIn, server: Server) -> None:

@@ -98,7 +98,7 @@ def test_one_that_was_locked_since_the_last_look_is_refused_with_the_reason(
     send_order("AAPL")
     sign_in(page)
     awake(page)
-    page.wait_for_load_state("networkidle")
+    look_again(page)
     page.route("**/state", lambda route: None)
     lock_out("AAPL", "guidance withdrawn")
     approve(page, "AAPL").click()

@@ -53,7 +53,6 @@ def test_it_follows_what_is_decided_and_what_comes(crowded: Page, send_order: Se
     approve(crowded, "BRK.B").click()
     expect(preview(crowded)).to_have_text("Would hold no waiting order of BRK.B.")
     send_order("BRK.B")
-    look_again(crowded)
     expect(preview(crowded)).to_have_text("Would hold 1 waiting order of BRK.B.")
 
 

@@ -46,7 +46,7 @@ def test_it_loses_its_buttons_within_a_second_though_no_poll_answers(
     shorten(server, "AAPL", 4)
     sign_in(page)
     awake(page)
-    page.wait_for_load_state("networkidle")
+    look_again(page)
     no_more_answers(page)
     expect(order(page, "AAPL")).to_contain_text(re.compile(r"\b[1-4]s"))
     page.mouse.move(5, 5)

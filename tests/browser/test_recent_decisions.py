@@ -53,12 +53,13 @@ def test_each_outcome_is_told_in_words_with_who_and_why(
 def test_where_nobody_gave_a_reason_it_says_what_it_was(
     page: Page, sign_in: SignIn, send_order: SendOrder, as_script: AsScript, server: Server, script: bool
 ) -> None:
-    send_order("LATE", type="limit", limit_price="187.5")
+    late = send_order("LATE", type="limit", limit_price="187.5")
     server.sql("UPDATE orders SET expires_at = clock_timestamp()")
+    as_script("operator", "GET", f"/orders/{late}", None)  # which writes down that it has expired
     as_script("operator", "POST", f"/approvals/{send_order('GOOD', strategy='ma_cross')}/approve", {})
     as_script("operator", "POST", f"/approvals/{send_order('NOTE')}/approve", {"note": "agreed by phone"})
     if not script:  # the server's own rows say the same
-        page.route("**/static/js/trading.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+        page.route("**/js/trading.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
     sign_in(page)
     if script:
         awake(page)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import DESKTOP, PHONE, Complaints, OpenPage, SendOrder, SignIn
-from tests.browser.parts import API, announced, approve, awake, look_again, order
+from tests.browser.parts import API, announced, approve, awake, order
 from tests.serving import Server
 
 MOVED = "The list had just moved: look again."
@@ -29,8 +29,9 @@ def middle(page: Page, ticker: str) -> tuple[float, float]:
 
 def sooner(server: Server, send_order: SendOrder, ticker: str) -> None:
     """An order that comes in and is the first to time out."""
+    timeout = "{operator_approval,approval_timeout_minutes}"
+    server.sql("UPDATE risk_configs SET config = jsonb_set(config, %s, '20')", timeout)
     send_order(ticker)
-    server.sql("UPDATE orders SET expires_at = expires_at - interval '10 minutes' WHERE ticker = %s", ticker)
 
 
 @pytest.mark.parametrize("kind", ["finger", "mouse"])
@@ -46,7 +47,6 @@ def test_a_tap_does_not_hit_the_order_that_came_in_above(
     place = middle(page, "BBB")
     press: Press = page.touchscreen.tap if kind == "finger" else page.mouse.click
     sooner(server, send_order, "ZZZ")
-    page.evaluate("window.dispatchEvent(new Event('focus'))")
     order(page, "ZZZ").wait_for()
     press(*place)
     expect(order(page, "ZZZ")).to_contain_text(MOVED)
@@ -115,7 +115,6 @@ def test_keys_press_a_button_wherever_it_is(
     awake(page)
     approve(page, "BBB").focus()
     sooner(server, send_order, "ZZZ")
-    look_again(page)
     order(page, "ZZZ").wait_for()
     page.keyboard.press("Enter")
     expect(order(page, "BBB")).to_contain_text("Released by olga")

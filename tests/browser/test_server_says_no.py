@@ -18,6 +18,7 @@ from tests.browser.parts import (
     fill_lockout,
     hold,
     lock_form,
+    look_again,
     refuse,
     row,
     switch,
@@ -110,7 +111,7 @@ def test_a_lockout_that_failed_keeps_what_was_typed(desk_page: Page, complaints:
 def test_a_yes_whose_state_cannot_be_read_again_is_still_shown(desk_page: Page, complaints: Complaints) -> None:
     complaints.expect("ERR_FAILED")
     awake(desk_page)
-    desk_page.wait_for_load_state("networkidle")
+    look_again(desk_page)
     desk_page.route(f"{API}/state", lambda route: route.abort())
     switch(desk_page, MACRO).click()
     expect_switch(desk_page, MACRO, on=False)

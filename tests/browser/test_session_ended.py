@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Complaints, SignIn
 from tests.browser.parts import MACRO, awake, card, expect_switch, fill_lockout, lock_form, look_again, row, switch
+from tests.serving import Server
 
 ENDED = "Your session has ended."
 
@@ -51,6 +52,17 @@ def test_reading_notices_it_too(desk_page: Page, complaints: Complaints) -> None
     awake(desk_page)
     desk_page.context.clear_cookies()
     look_again(desk_page)
+    expect(desk_page.get_by_role("alert").filter(has_text=ENDED)).to_be_visible()
+    expect(desk_page.get_by_text("Live updates lost")).to_be_hidden()
+
+
+def test_it_is_said_though_nobody_touches_the_page(
+    desk_page: Page, server: Server, complaints: Complaints
+) -> None:
+    complaints.expect("status of 401")
+    awake(desk_page)
+    look_again(desk_page)
+    server.sql("DELETE FROM web_sessions")
     expect(desk_page.get_by_role("alert").filter(has_text=ENDED)).to_be_visible()
     expect(desk_page.get_by_text("Live updates lost")).to_be_hidden()
 

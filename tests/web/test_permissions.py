@@ -48,6 +48,7 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str | None], dict[str, Any]]] = {
     ("POST", f"{API}/approvals/decisions"): (OPERATORS, {"json": DECISIONS}),
     ("GET", f"{API}/audit"): (PEOPLE, {}),
     ("GET", f"{API}/state"): (PEOPLE, {}),
+    ("GET", f"{API}/stream"): (PEOPLE, {}),
     ("GET", f"{API}/openapi.json"): (EVERYBODY, {}),
     ("GET", "/openapi.json"): (EVERYBODY, {}),
     ("GET", "/healthz"): (EVERYBODY, {}),

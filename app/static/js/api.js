@@ -3,6 +3,8 @@
 
 export const BASE = '/api/admin/trading';
 
+// What can be read, and where it is. A key may go on, as in `lockouts?ticker=AAPL` or `orders/ID`, and is stale
+// together with the word that it begins with.
 const READS = {
   state: '/state',
   'approval-config': '/approval-config',
@@ -10,11 +12,25 @@ const READS = {
   mode: '/mode',
   'signal-layers': '/signal-layers',
   lockouts: '/lockouts',
+  orders: '/orders',
+  approvals: '/approvals',
+  audit: '/audit',
 };
 
+const wordOf = (key) => key.match(/^[a-z-]*/)[0];
+
+function pathOf(key) {
+  const word = wordOf(key);
+  if (!READS[word]) throw new TypeError(`There is nothing to read under ${key}.`);
+  return READS[word] + key.slice(word.length);
+}
+
+// Every act shows in the snapshot of the whole desk, and is on the record.
+const ALWAYS_STALE = ['state', 'audit'];
+
 const PATIENCE = 10_000;      // after that long without an answer we say so
+const FRESH = 5_000;          // what was read is good for that long: other people change the desk too
 const MOST_RECENT = 50;       // decided orders in a state
-const FULL_READ = 60_000;     // now and then read in full, though nothing changed: it also sets the clock
 
 /** What the server said no with, or that it said nothing at all (status 0). */
 export class Problem extends Error {
@@ -27,9 +43,9 @@ export class Problem extends Error {
 const NO_ANSWER = 'No answer from the server. The change may or may not have been made: look at the state once updates are back.';
 
 async function problemOf(response) {
-  const said = await response.json().catch(() => ({}));
-  if (response.status === 401) said.detail = 'Your session has ended.';
-  return new Problem({ ...said, status: response.status });
+  const said = await response.json().catch(() => null);
+  const ended = response.status === 401 && { detail: 'Your session has ended.' };
+  return new Problem({ ...said, ...ended, status: response.status });
 }
 
 const tokenIn = (page) => page.querySelector('meta[name="csrf-token"]');
@@ -41,7 +57,7 @@ export function createApi({
   const entries = new Map();
 
   async function renewToken() {
-    const page = await fetch('/trading', { cache: 'no-store', credentials: 'same-origin' });
+    const page = await fetch('/trading', { cache: 'no-store', credentials: 'same-origin', signal: AbortSignal.timeout(PATIENCE) });
     const found = tokenIn(new DOMParser().parseFromString(await page.text(), 'text/html'));
     if (found) tokenIn(document).content = found.content;
   }
@@ -58,9 +74,10 @@ export function createApi({
         method, headers, signal: controller.signal, cache: 'no-store', credentials: 'same-origin',
         body: body === undefined ? undefined : JSON.stringify(body),
       });
-      if (response.status === 304) return { unchanged: true };
+      const time = response.headers.get('Server-Time');   // of the state, also where it did not change
+      if (response.status === 304) return { unchanged: true, time };
       if (!response.ok) throw await problemOf(response);
-      return { data: response.status === 204 ? null : await response.json(), etag: response.headers.get('ETag') };
+      return { data: response.status === 204 ? null : await response.json(), etag: response.headers.get('ETag'), time };
     } catch (error) {
       throw error instanceof Problem ? error : new Problem({ code: 'no_answer', detail: NO_ANSWER });
     } finally {
@@ -70,38 +87,66 @@ export function createApi({
 
   function entry(key) {
     if (!entries.has(key)) {
-      entries.set(key, { data: undefined, etag: null, fullAt: 0, changes: 0, reading: null, watchers: new Set() });
+      entries.set(key, {
+        path: pathOf(key), data: undefined, etag: null, at: 0, changes: 0, reading: null, watchers: new Set(),
+      });
     }
     return entries.get(key);
   }
 
+  const isFresh = ({ data, at }) => data !== undefined && Date.now() - at < FRESH;
+
   function tell(kept, event) {
     kept.watchers.forEach((watcher) => watcher(event));
+  }
+
+  /** One read, and what came of it for the watchers; nothing where it was given up meanwhile. */
+  async function take(kept, reading) {
+    const sent = Date.now();
+    let event;
+    try {
+      const answer = await send('GET', kept.path, { etag: kept.etag, controller: reading.controller });
+      if (kept.reading !== reading) return undefined;
+      if (!answer.unchanged) Object.assign(kept, { data: answer.data, etag: answer.etag, changes: kept.changes + 1 });
+      kept.at = sent;
+      event = { data: answer.unchanged ? undefined : answer.data, time: answer.time, sent, received: Date.now() };
+    } catch (problem) {
+      if (kept.reading !== reading) return undefined;
+      event = { problem };
+    }
+    kept.reading = null;
+    tell(kept, event);
+    return event;
+  }
+
+  function giveUp(kept) {
+    kept.reading?.controller.abort();
+    kept.reading = null;
   }
 
   /**
    * Reads a key again. A read under way is given up, so that only the one started last is ever applied: an older
    * answer cannot come to lie over a newer one. Resolves when it is over; the outcome goes to the watchers.
    */
-  async function refetch(key, { full = false } = {}) {
+  function refetch(key) {
     const kept = entry(key);
-    kept.reading?.abort();
-    const controller = new AbortController();
-    kept.reading = controller;
-    const sent = Date.now();
-    const etag = full || sent - kept.fullAt > FULL_READ ? null : kept.etag;
-    let event;
-    try {
-      const answer = await send('GET', READS[key], { etag, controller });
-      if (kept.reading !== controller) return;
-      if (!answer.unchanged) Object.assign(kept, { data: answer.data, etag: answer.etag, fullAt: sent, changes: kept.changes + 1 });
-      event = { data: answer.unchanged ? undefined : answer.data, sent, received: Date.now() };
-    } catch (problem) {
-      if (kept.reading !== controller) return;
-      event = { problem };
+    giveUp(kept);
+    const reading = { controller: new AbortController() };
+    kept.reading = reading;
+    reading.outcome = take(kept, reading);
+    return reading.outcome;
+  }
+
+  /** What is kept under a key while it is fresh, else what a read says: one, shared by all who ask meanwhile. */
+  async function read(key) {
+    while (!isFresh(entry(key))) {
+      const { reading } = entry(key);
+      const event = await (reading ? reading.outcome : refetch(key));
+      if (event?.problem) throw event.problem;
+      // A slow answer may be past its time already, and is still the newest there is.
+      if (event) break;
     }
-    kept.reading = null;
-    tell(kept, event);
+    return entry(key).data;
   }
 
   /** Like refetch, unless a read is under way already. */
@@ -109,16 +154,31 @@ export function createApi({
     if (!entry(key).reading) await refetch(key);
   }
 
-  /** Tells of every read of a key from now on: {data, sent, received}, data undefined where nothing changed, or {problem}. */
+  /** Tells of every read of a key from now on: {data, time, sent, received}, data undefined where nothing changed, or {problem}. */
   function watch(key, watcher) {
     entry(key).watchers.add(watcher);
     return () => entry(key).watchers.delete(watcher);
   }
 
   /**
-   * One act. Whatever comes of it, what it may have changed is read again: where somebody watches, at once, else the
-   * next time that somebody does. `patch` shows the server's yes without waiting for that read, unless something newer was read
-   * while the act was under way. `more` says that another act follows at once, so that reading can wait for that.
+   * What an act may have changed is read again: where somebody watches, at once, else when somebody asks. A read that
+   * began before the act was over tells of what was: it is given up either way.
+   */
+  function outdate(words, later) {
+    for (const [key, kept] of [...entries]) {
+      if (!words.includes(wordOf(key))) continue;
+      kept.at = 0;
+      if (!kept.watchers.size) {
+        giveUp(kept);
+        entries.delete(key);
+      } else if (!later || kept.reading) refetch(key);
+    }
+  }
+
+  /**
+   * One act. Whatever comes of it, what it may have changed is read again: `stale`, exactly. `patch` shows the server's
+   * yes without waiting for that read, unless something newer was read while the act was under way. `more` says that
+   * another act follows at once, so that reading can wait for that.
    */
   async function mutate(method, path, body, stale, patch, { version, more = false } = {}) {
     const state = entry('state');
@@ -133,10 +193,7 @@ export function createApi({
       }
       return data;
     } finally {
-      for (const key of more ? stale : ['state', ...stale]) {
-        if (entry(key).watchers.size) refetch(key);
-        else entries.delete(key);
-      }
+      outdate([...ALWAYS_STALE, ...stale], more);
     }
   }
 
@@ -157,20 +214,21 @@ export function createApi({
 
   const lockout = (id) => `/lockouts/${encodeURIComponent(id)}`;
 
+  // Each act names what it makes stale. Orders that wait say what would hold them now, so lockouts show there as well.
   return {
-    watch, refetch, poll,
+    read, watch, refetch, poll,
 
-    /** The state that came with the page, so that an act has something to patch before the first read. */
-    seed: (key, data) => { entry(key).data = data; },
+    /** What came with the page, so that an act has something to patch before the first read, and that is a light one. */
+    seed: (key, data, tag) => { Object.assign(entry(key), { data, etag: tag ? `"${tag}"` : null }); },
 
     updateApprovalConfig: (changes) => mutate('PUT', '/approval-config', changes, ['approval-config', 'trading-config'],
       (state, approval_config) => ({ ...state, approval_config })),
 
-    updateSignalLayers: (changes) => mutate('PUT', '/signal-layers', changes, ['signal-layers', 'trading-config'],
+    updateSignalLayers: (changes) => mutate('PUT', '/signal-layers', changes, ['signal-layers', 'trading-config', 'approvals'],
       (state, signal_layers) => ({ ...state, signal_layers })),
 
     /** `version` is that of the configuration that was looked at: whatever changed since, the server says no. */
-    setMode: (change, version) => mutate('PUT', '/mode', change, ['mode', 'trading-config'],
+    setMode: (change, version) => mutate('PUT', '/mode', change, ['mode', 'trading-config', 'approvals', 'orders'],
       (state, { trading_mode }) => ({ ...state, trading_mode }), { version }),
 
     /** A halt must not fail because somebody signed in again on another page: it asks for a new token, once. */
@@ -179,29 +237,29 @@ export function createApi({
         return await this.setMode({ trading_mode: 'disabled' });
       } catch (problem) {
         if (problem.code !== 'csrf_failed') throw problem;
-        await renewToken();
+        await renewToken().catch(() => {});   // then the second no tells why
         return this.setMode({ trading_mode: 'disabled' });
       }
     },
 
-    approveOrder: (id) => mutate('POST', approval(id, 'approve'), {}, [], decided),
+    approveOrder: (id) => mutate('POST', approval(id, 'approve'), {}, ['approvals', 'orders'], decided),
 
-    rejectOrder: (id, reason) => mutate('POST', approval(id, 'reject'), { reason }, [], decided),
+    rejectOrder: (id, reason) => mutate('POST', approval(id, 'reject'), { reason }, ['approvals', 'orders'], decided),
 
     /** Up to 200 decisions: {id, action, reason?}. A result for each: {id, order}, or {id, problem}. */
     async decideOrders(decisions, { more } = {}) {
-      const { results } = await mutate('POST', '/approvals/decisions', { decisions }, [],
+      const { results } = await mutate('POST', '/approvals/decisions', { decisions }, ['approvals', 'orders'],
         (state, answer) => answer.results.reduce((now, { order }) => (order ? decided(now, order) : now), state), { more });
       return results.map((result) => (result.problem ? { ...result, problem: new Problem(result.problem) } : result));
     },
 
-    createLockout: (lock) => mutate('POST', '/lockouts', lock, ['lockouts'],
+    createLockout: (lock) => mutate('POST', '/lockouts', lock, ['lockouts', 'approvals'],
       (state, created) => ({ ...state, lockouts: [...state.lockouts, created], lockouts_total: state.lockouts_total + 1 })),
 
-    extendLockout: (id, minutes) => mutate('PATCH', lockout(id), { extend_minutes: minutes }, ['lockouts'],
+    extendLockout: (id, minutes) => mutate('PATCH', lockout(id), { extend_minutes: minutes }, ['lockouts', 'approvals'],
       (state, extended) => ({ ...state, lockouts: state.lockouts.map((lock) => (lock.id === id ? extended : lock)) })),
 
-    deleteLockout: (id) => mutate('DELETE', lockout(id), undefined, ['lockouts'],
+    deleteLockout: (id) => mutate('DELETE', lockout(id), undefined, ['lockouts', 'approvals'],
       (state) => ({ ...state, lockouts: state.lockouts.filter((lock) => lock.id !== id), lockouts_total: state.lockouts_total - 1 })),
   };
 }

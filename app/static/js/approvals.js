@@ -249,9 +249,12 @@ export const pendingApprovals = ({ api, ask }) => () => {
       this.$store.desk.announce([MOVED]);
     },
 
-    submitted({ submitter }) {
-      const { id } = rowOf(submitter).dataset;
-      if (list.waits(id)) this.decide([list.get(id)], submitter.value);
+    clicked(event) {
+      const button = event.target.closest('.acts button');
+      if (!button || event.defaultPrevented) return;
+      event.preventDefault();   // a row that the server drew belongs to a form
+      const { id } = rowOf(button).dataset;
+      if (list.waits(id)) this.decide([list.get(id)], button.value);
     },
 
     decideSelected(choice) {
@@ -357,7 +360,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
         lost.length && `${lost.length} not known: no answer.`,
         untried && `${untried} not tried, still selected.`,
       ].filter(Boolean);
-      if (many) api.refetch('state').then(() => this.$store.desk.announce(told));
+      if (many) api.refetch('state').then(() => this.$store.desk.announce(told, { instead: true }));
       else if (refused.length || lost.length) this.$store.desk.announce([`${list.get(results[0].id)?.ticker ?? ''}: ${problems.get(results[0].id)}`]);
       this.$nextTick(() => this.moveOn(last, many));
     },

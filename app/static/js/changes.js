@@ -48,10 +48,18 @@ function lockouts(before, after, now) {
   return all.length > MANY ? [`${all.length} lockouts changed.`] : all;
 }
 
+/** The orders that came in and wait: those that are listed, and how many there are. */
+export function arrivals(before, after) {
+  const old = new Set(before.approvals.map((order) => order.id));
+  const listed = after.approvals.filter((order) => !old.has(order.id));
+  if (!before.unseen && !after.unseen) return { listed, number: listed.length };
+  // Of more than a state holds some merely move up: only that there are more is news.
+  return { listed: [], number: Math.max(0, after.approvals.length + after.unseen - before.approvals.length - before.unseen) };
+}
+
 const few = (sentences, many) => (sentences.length > MANY ? [`${sentences.length} ${many}.`] : sentences);
 
 function approvals(before, after, now) {
-  const old = new Set(before.approvals.map((order) => order.id));
   const left = new Set(after.approvals.map((order) => order.id));
   const decided = new Map(after.recent_orders.map((order) => [order.id, order]));
   const gone = before.approvals.filter((order) => !left.has(order.id)).map((order) => {
@@ -59,12 +67,10 @@ function approvals(before, after, now) {
     const how = Date.parse(order.expires_at) <= now ? 'timed out' : 'waits no more';
     return `${capital(named(order))}: ${end && end.status !== 'expired' ? `${outcome(end).toLowerCase()} by ${decider(end)}` : how}.`;
   });
-  const come = after.approvals.filter((order) => !old.has(order.id)).map((order) => `${capital(named(order))} waits for approval.`);
-  // Of more than a state holds some merely move up: only that there are more is news.
-  const more = after.approvals.length + after.unseen - before.approvals.length - before.unseen;
-  const partly = before.unseen + after.unseen > 0;
-  const news = partly ? (more > 0 ? [`${more} more wait for approval.`] : []) : few(come, 'orders came in that wait for approval');
-  return [...few(gone, 'orders wait no more'), ...news];
+  const { listed, number } = arrivals(before, after);
+  const come = listed.map((order) => `${capital(named(order))} waits for approval.`);
+  const more = number && !listed.length ? [`${number} more wait for approval.`] : [];
+  return [...few(gone, 'orders wait no more'), ...few(come, 'orders came in that wait for approval'), ...more];
 }
 
 /** Both states with the lockouts that were, and are, in force, and the orders that waited, and wait. */

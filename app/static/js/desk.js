@@ -1,17 +1,18 @@
 // The store that holds what the page knows of the desk: the last good state, how old it is, and whether we are still
-// signed in. It polls; it never guesses.
+// signed in. It never guesses; when to read is the business of updates.js.
 
-import { describeChanges } from './changes.js';
+import { arrivals, describeChanges } from './changes.js';
 import { SECOND, utcTime } from './clock.js';
 import { keepDraft } from './draft.js';
 
-const EVERY = 5 * SECOND;
-const AFTER_FAILURE = 2 * SECOND;
 const TOO_OLD = 15 * SECOND;
 const NOTICE = 8 * SECOND;
+const TOGETHER = SECOND;
 
-export function createDesk({ initial, api, clock }) {
-  let nextRead, nextTick, noticeEnd;
+/** `arrived` is told of orders that came in and wait. */
+export function createDesk({ initial, api, clock, updates, arrived }) {
+  let nextTick, noticeEnd, telling;
+  let untold = null;       // how the desk stood when it was last told what changed, if anything has since
   let lastGoodAt = clock.now();
 
   return {
@@ -21,13 +22,17 @@ export function createDesk({ initial, api, clock }) {
     waiting: [],           // orders that wait now, soonest expiry first
     now: clock.now(),
     clock: '',
-    lost: false,           // no read has succeeded lately
+    lost: false,           // nothing has told us lately that this is still how the desk stands
+    polling: false,        // the stream is lost, and reading now and then has to do
     lastGood: utcTime(lastGoodAt),
     signedOut: false,
     notice: '',
 
     get stale() {
       return this.lost || this.signedOut;
+    },
+    get updatesLost() {
+      return this.lost || this.polling;
     },
 
     /** All that are in force, also those beyond what a state holds. */
@@ -52,26 +57,24 @@ export function createDesk({ initial, api, clock }) {
 
     start() {
       this.take(initial.state);
-      api.seed('state', initial.state);
+      api.seed('state', initial.state, initial.tag);
       api.watch('state', (event) => this.heard(event));
-      const back = () => { if (!document.hidden) api.refetch('state', { full: true }); };
-      document.addEventListener('visibilitychange', back);
-      window.addEventListener('focus', back);
-      window.addEventListener('pageshow', (event) => { if (event.persisted) back(); });
+      updates.start({
+        version: () => this.state.state_version,
+        confirmed: () => this.good(),
+        polling: (yes) => { this.polling = yes; },
+      });
       this.tick();
-      api.refetch('state', { full: true });
     },
 
-    heard({ data, problem, sent, received, patched }) {
+    heard({ data, problem, time, sent, received, patched }) {
       if (problem) this.failed(problem);
       else if (this.signedOut && !patched) this.backAgain();
       else {
-        if (data && !patched) clock.set(data.server_time, sent, received);
+        if (time) clock.set(time, sent, received);
         if (data) this.apply(data);
         if (!patched) this.good();
       }
-      clearTimeout(nextRead);
-      if (!document.hidden && !this.signedOut) nextRead = setTimeout(() => api.poll('state'), this.lost ? AFTER_FAILURE : EVERY);
     },
 
     failed(problem) {
@@ -84,7 +87,7 @@ export function createDesk({ initial, api, clock }) {
       if (problem.code === 'csrf_failed') this.backAgain();   // somebody signed in again: this page is of another session
       if (problem.status !== 401) return;
       this.signedOut = true;
-      this.lost = false;
+      this.lost = this.polling = false;
     },
 
     good() {
@@ -97,17 +100,19 @@ export function createDesk({ initial, api, clock }) {
       this.now = clock.now();
       const before = this.inWords();
       this.take(state);
-      this.announce(describeChanges(before, this.inWords(), this.now));
+      untold ??= before;
+      if (!telling) this.tellChanges();
+      arrived(arrivals(before, this.inWords()));
     },
 
     take(state) {
       // Frozen, for they never change: what is frozen Alpine does not watch, which one would feel with 500 of them.
       Object.freeze(state.approvals);
       Object.freeze(state.recent_orders);
+      state.lockouts.forEach(Object.freeze);
       this.state = state;
       this.lockouts = this.inForce(state);
       this.waiting = Object.freeze(state.approvals.filter((order) => this.inTime(order)));
-      document.title = document.title.replace(/^(\(\d+\) )?/, this.waitingCount ? `(${this.waitingCount}) ` : '');
     },
 
     msLeft(order) {
@@ -140,7 +145,7 @@ export function createDesk({ initial, api, clock }) {
       if (order && !this.inTime(order)) this.apply(this.state);
       const [lock] = this.lockouts;
       if (lock && Date.parse(lock.expires_at) <= this.now) this.apply(this.state);
-      if (!document.hidden && this.now - lastGoodAt > TOO_OLD) this.lost = true;
+      if (!this.signedOut && this.now - lastGoodAt > TOO_OLD) this.lost = true;
       clearTimeout(nextTick);
       const next = this.waiting.length ? Math.max(1, this.msLeft(this.waiting[0])) : SECOND;
       nextTick = setTimeout(() => this.tick(), Math.min(SECOND - (this.now % SECOND), next));
@@ -150,8 +155,25 @@ export function createDesk({ initial, api, clock }) {
       this.notice = '';
     },
 
-    announce(sentences) {
-      if (!sentences.length) return;
+    /** At once, and what follows within a second together: else each would wipe the one before away. */
+    tellChanges() {
+      clearTimeout(telling);
+      telling = this.announce() && setTimeout(() => {
+        telling = null;
+        this.tellChanges();
+      }, TOGETHER);
+    },
+
+    /** What an act has to say, with what became different meanwhile or instead of that. Whether there was anything. */
+    announce(ofAct = [], { instead = false } = {}) {
+      const changes = untold && !instead ? describeChanges(untold, this.inWords(), clock.now()) : [];
+      const sentences = [...ofAct, ...changes];
+      untold = null;
+      if (sentences.length) this.say(sentences);
+      return sentences.length > 0;
+    },
+
+    say(sentences) {
       this.notice = sentences.join(' ');
       clearTimeout(noticeEnd);
       noticeEnd = setTimeout(() => { this.notice = ''; }, NOTICE);

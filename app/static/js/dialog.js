@@ -9,6 +9,16 @@ export function throughTheVeil({ clientX, clientY }, opened) {
   halt.click();
 }
 
+/** A dialog that only shows something and is closed again. */
+export const panel = () => () => ({
+  close() {
+    this.$root.close();
+  },
+  throughTheVeil(event) {
+    throughTheVeil(event, this.$root);
+  },
+});
+
 export function createDialog() {
   let shared;
 

@@ -1,6 +1,6 @@
 // Single keys for pending approvals, and the small dialog that lists them and can switch them off.
 
-import { throughTheVeil } from './dialog.js';
+import { panel } from './dialog.js';
 
 const OFF = 'countersign.keys-off';
 const TYPING = 'input:not([type="checkbox"]), textarea, select, [contenteditable]';
@@ -15,16 +15,11 @@ export function command(event) {
 export const showKeys = () => document.getElementById('keys').showModal();
 
 export const keysDialog = () => () => ({
+  ...panel()(),
   on: !localStorage.getItem(OFF),
 
   keep() {
     if (this.on) localStorage.removeItem(OFF);
     else localStorage.setItem(OFF, 'yes');
-  },
-  close() {
-    this.$root.close();
-  },
-  throughTheVeil(event) {
-    throughTheVeil(event, this.$root);
   },
 });

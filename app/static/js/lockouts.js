@@ -3,9 +3,11 @@
 import { HOUR, SECOND, timeLeft, utcEnd } from './clock.js';
 import { takeDraft } from './draft.js';
 import { inWords, whole } from './forms.js';
+import { createRows, put } from './rows.js';
 
 const FIELDS = ['ticker', 'reason', 'duration_minutes'];
 const USUAL = '60';
+const SOON = 60 * SECOND;
 const TICKER = /^([A-Z0-9]+([./-][A-Z0-9]+)*|\*)$/;
 
 export const lockoutForm = ({ api, initial }) => () => ({
@@ -89,78 +91,103 @@ export const lockoutForm = ({ api, initial }) => () => ({
   },
 });
 
-export const lockoutList = ({ api, ask }) => () => ({
-  busy: {},
-  problem: '',
+export const lockoutList = ({ api, ask }) => () => {
+  const busy = new Set();
+  let rows;
 
-  get mayAct() {
-    return this.$store.desk.me.can.operate;
-  },
+  const msLeft = (lock, now) => Date.parse(lock.expires_at) - now;
 
-  /** The state holds the first of them only, where there are very many. */
-  get total() {
-    return this.$store.desk.state.lockouts_total;
-  },
-  get more() {
-    return this.total > this.$store.desk.state.lockouts.length;
-  },
-
-  msLeft(lock) {
-    return Date.parse(lock.expires_at) - this.$store.desk.now;
-  },
-  left(lock) {
-    return timeLeft(this.msLeft(lock));
-  },
-  ending(lock) {
-    return this.msLeft(lock) < 60 * SECOND ? 'soon' : false;
-  },
-  until(lock) {
-    return `until ${utcEnd(Date.parse(lock.expires_at), this.$store.desk.now)}`;
-  },
-  typeOf(lock) {
-    return lock.lockout_type.replaceAll('_', ' ');
-  },
-  isBusy(lock) {
-    return this.busy[lock.id] === true;
-  },
-
-  extend(lock) {
-    return this.act(lock, () => api.extendLockout(lock.id, HOUR / 60 / SECOND));
-  },
-
-  remove(lock) {
-    return this.act(lock, async () => {
-      if (!await ask(this.removal(lock))) return;
-      await api.deleteLockout(lock.id);
-      document.getElementById('lockouts-title').focus();   // the button that had the focus is gone with its row
-    });
-  },
-
-  /** Says what removing lets through, and what would still hold it back. */
-  removal(lock) {
+  function fill({ slots }, { lock, until, waits }) {
     const every = lock.ticker === '*';
-    const name = every ? 'every symbol' : lock.ticker;
-    const others = this.$store.desk.lockouts
-      .filter((other) => other.id !== lock.id && (other.ticker === lock.ticker || other.ticker === '*'));
-    const text = others.length
-      ? `${every ? 'Every symbol' : lock.ticker} stays locked out by another lockout, ${this.until(others.at(-1))}.`
-      : `Orders in ${every ? 'all symbols not locked out themselves' : lock.ticker} can pass the gate again at once.`;
-    return { title: `Remove the lockout of ${name}?`, text: `${text} It was made by ${lock.created_by}: “${lock.reason}”.`, act: 'Remove lockout', grave: true };
-  },
-
-  async act(lock, work) {
-    if (this.busy[lock.id]) return;
-    this.busy[lock.id] = true;
-    this.problem = '';
-    try {
-      await work();
-    } catch (problem) {
-      this.problem = problem.status === 404
-        ? `The lockout of ${lock.ticker} has ended or was removed already.` : `${lock.ticker}: not changed. ${problem.message}`;
-      this.$store.desk.refused(problem);
-      if (problem.status === 404) document.getElementById('lockouts-title').focus();
-    } finally {
-      delete this.busy[lock.id];
+    slots.name.id = `lock-${lock.id}`;
+    slots.every.hidden = !every;
+    put(slots, {
+      ticker: lock.ticker, type: lock.lockout_type.replaceAll('_', ' '), reason: lock.reason, by: lock.created_by, until: `until ${until}`,
+    });
+    for (const button of [slots.extend, slots.remove]) {
+      button.setAttribute('aria-describedby', `lock-${lock.id}`);
+      button.setAttribute('aria-disabled', String(waits));
     }
-  },
-});
+  }
+
+  return {
+    problem: '',
+
+    init() {
+      rows = createRows(this.$root.querySelector('tbody'), fill);
+    },
+
+    /** The state holds the first of them only, where there are very many. */
+    get total() {
+      return this.$store.desk.state.lockouts_total;
+    },
+    get more() {
+      return this.total > this.$store.desk.state.lockouts.length;
+    },
+
+    draw() {
+      const { lockouts, now } = this.$store.desk;
+      rows.draw(lockouts.map((lock) => ({ id: lock.id, lock, until: this.until(lock), waits: busy.has(lock.id) })));
+      for (const lock of lockouts) {
+        const { element, slots } = rows.get(lock.id);
+        put(slots, { left: timeLeft(msLeft(lock, now)) });
+        element.toggleAttribute('data-soon', msLeft(lock, now) < SOON);
+      }
+    },
+
+    until(lock) {
+      return utcEnd(Date.parse(lock.expires_at), this.$store.desk.now);
+    },
+
+    clicked(event) {
+      const button = event.target.closest('.row-acts button');
+      if (!button) return;
+      event.preventDefault();   // a row that the server drew belongs to a form
+      const { id } = button.closest('tr').dataset;
+      const lock = this.$store.desk.lockouts.find((one) => one.id === id);
+      if (lock) this[button.dataset.slot](lock);
+    },
+
+    extend(lock) {
+      return this.act(lock, () => api.extendLockout(lock.id, HOUR / 60 / SECOND));
+    },
+
+    remove(lock) {
+      return this.act(lock, async () => {
+        if (!await ask(this.removal(lock))) return;
+        await api.deleteLockout(lock.id);
+        document.getElementById('lockouts-title').focus();   // the button that had the focus is gone with its row
+      });
+    },
+
+    /** Says what removing lets through, and what would still hold it back. */
+    removal(lock) {
+      const every = lock.ticker === '*';
+      const name = every ? 'every symbol' : lock.ticker;
+      const others = this.$store.desk.lockouts
+        .filter((other) => other.id !== lock.id && (other.ticker === lock.ticker || other.ticker === '*'));
+      const text = others.length
+        ? `${every ? 'Every symbol' : lock.ticker} stays locked out by another lockout, until ${this.until(others.at(-1))}.`
+        : `Orders in ${every ? 'all symbols not locked out themselves' : lock.ticker} can pass the gate again at once.`;
+      return { title: `Remove the lockout of ${name}?`, text: `${text} It was made by ${lock.created_by}: “${lock.reason}”.`, act: 'Remove lockout', grave: true };
+    },
+
+    async act(lock, work) {
+      if (busy.has(lock.id)) return;
+      busy.add(lock.id);
+      this.problem = '';
+      this.draw();
+      try {
+        await work();
+      } catch (problem) {
+        this.problem = problem.status === 404
+          ? `The lockout of ${lock.ticker} has ended or was removed already.` : `${lock.ticker}: not changed. ${problem.message}`;
+        this.$store.desk.refused(problem);
+        if (problem.status === 404) document.getElementById('lockouts-title').focus();
+      } finally {
+        busy.delete(lock.id);
+        this.draw();
+      }
+    },
+  };
+};

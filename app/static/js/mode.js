@@ -32,7 +32,7 @@ export const modeBar = ({ api, ask }) => () => ({
   unanswered: false,   // a halt that nobody confirmed: the next good read tells what became of it
 
   init() {
-    this.$watch('$store.desk.lastGood', () => this.settle());
+    api.watch('state', ({ problem, patched }) => { if (!problem && !patched) this.settle(); });
   },
 
   get mode() {

@@ -1,31 +1,48 @@
 // Wakes the Trading page up: the server's HTML is complete and works without this.
 
 import Alpine from '../vendor/alpine.js';
-import { createApi } from './api.js';
+import { createAlerts } from './alerts.js';
+import { BASE, createApi } from './api.js';
 import { pendingApprovals } from './approvals.js';
 import { createClock } from './clock.js';
 import { recentDecisions } from './decisions.js';
 import { createDesk } from './desk.js';
-import { createDialog } from './dialog.js';
+import { createDialog, panel } from './dialog.js';
 import { mendForm, settingWarnings, timeoutForm } from './forms.js';
 import { keysDialog } from './keys.js';
 import { lockoutForm, lockoutList } from './lockouts.js';
 import { modeBar } from './mode.js';
+import { createSound } from './sound.js';
+import { createSharedStream, createStream } from './stream.js';
 import { switchCard } from './switches.js';
+import { createTab } from './tab.js';
+import { createUpdates } from './updates.js';
 
 const initial = JSON.parse(document.getElementById('desk-data').textContent);
 const dialog = createDialog();
 const parts = { api: createApi(), initial, ask: dialog.ask };
 
-Alpine.store('desk', createDesk({ ...parts, clock: createClock(initial.state.server_time) }));
+const stream = createSharedStream({ stream: createStream({ url: `${BASE}/stream` }) });
+
+Alpine.store('desk', createDesk({
+  ...parts, clock: createClock(initial.state.server_time),
+  updates: createUpdates({ api: parts.api, stream }),
+  arrived: (orders) => alerts.arrived(orders),
+}));
+const desk = Alpine.store('desk');
+Alpine.store('alerts', createAlerts({
+  sound: createSound(), waiting: () => ({ orders: desk.waiting, number: desk.waitingCount }),
+}));
+const alerts = Alpine.store('alerts');
+const tab = createTab();
 Alpine.data('confirmDialog', dialog.component);
 for (const [name, part] of Object.entries({
-  keysDialog, lockoutForm, lockoutList, mendForm, modeBar, pendingApprovals, recentDecisions, settingWarnings, switchCard, timeoutForm,
+  keysDialog, lockoutForm, lockoutList, mendForm, modeBar, panel, pendingApprovals, recentDecisions, settingWarnings, switchCard, timeoutForm,
 })) {
   Alpine.data(name, part(parts));
 }
 
-// The rows that Alpine draws take the place of the server's in the same breath: never both, never none.
-for (const row of document.querySelectorAll('[data-server-row]')) row.remove();
-Alpine.store('desk').start();
+desk.start();
+alerts.start();
+Alpine.effect(() => tab.show({ mode: desk.state.trading_mode, count: desk.waitingCount, stale: desk.stale }));
 Alpine.start();

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.desk import audit
 from app.domain.lifecycle import OrderStatus
 from app.forms import MAX_CLIENT_ORDER_ID_LENGTH
+from app.streams import BEAT_EVERY
 from app.web.body import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORD
 from app.web.openapi.words import ID, STRING, Json, ref, ticker
 from app.web.orders import LONGEST_WAIT
@@ -74,6 +75,15 @@ WAIT = _query(
     "Seconds to wait for the order to stop waiting: the answer comes as soon as it does. Where too many wait"
     " already it comes at once, as for 0: pause before asking again.",
 )
+
+EVENTS: Json = {
+    "text/event-stream": {"schema": STRING, "example": 'data: {"state_version": 42}\n\n'},
+}
+STREAM = f"""\
+A `message` at once, after every change and at every expiry, at most some ten a second: read `/state` then, with
+If-None-Match. A `beat` every {BEAT_EVERY:.0f} seconds, with the same data. The number may stay the same: at an
+expiry nothing is written. The stream ends with its credential, and when the server itself hears nothing: open
+another one then. 503 `busy`, where too many are open, says with Retry-After when to try again."""
 
 Row = tuple[str, str, str, str | None, Json]
 
@@ -249,7 +259,19 @@ DESK: tuple[Row, ...] = (
         "get",
         "One snapshot of the desk",
         "State",
-        {"problems": (409,), "headers": ("ETag",), "conditional": True, "parameters": (IF_NONE_MATCH,)},
+        {
+            "problems": (409,),
+            "headers": ("ETag", "Server-Time"),
+            "conditional": True,
+            "parameters": (IF_NONE_MATCH,),
+        },
+    ),
+    (
+        "stream",
+        "get",
+        "Server-sent events: that something changed, and nothing of what",
+        None,
+        {"content": EVENTS, "description": STREAM},
     ),
 )
 
@@ -278,8 +300,10 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
     parameters: tuple[Json, ...] = (),
     headers: tuple[str, ...] = (),
     conditional: bool = False,
+    content: Json | None = None,
+    description: str | None = None,
 ) -> Json:
-    """`again` says what a 200 means where 201 is the rule."""
+    """`again` says what a 200 means where 201 is the rule; `content` is there where the answer is not JSON."""
     operation: Json = {
         "operationId": f"{method} {path}".replace(f"{API}/", ""),
         "tags": [tag],
@@ -295,12 +319,16 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
         operation["security"] = [{"bearer": []}, {"session": [], "csrf": []}]
     if parameters:
         operation["parameters"] = list(parameters)
-    content = {"content": {"application/json": {"schema": ref(answer_schema)}}} if answer_schema else {}
-    responses: Json = {str(status): {"description": summary, **content}}
+    if description:
+        operation["description"] = description
+    if answer_schema:
+        content = {"application/json": {"schema": ref(answer_schema)}}
+    answered = {"content": content} if content else {}
+    responses: Json = {str(status): {"description": summary, **answered}}
     if headers:
         responses[str(status)]["headers"] = {name: {"required": True, "schema": STRING} for name in headers}
     if again:
-        responses["200"] = {"description": again, **content}
+        responses["200"] = {"description": again, **answered}
     if conditional:
         responses["304"] = {"description": "Not changed since If-None-Match."}
     for code in sorted({401, 403, 503, *problems}):

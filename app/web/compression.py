@@ -1,0 +1,55 @@
+"""Answers weigh little: they are sent compressed to whoever understands that, where it is worth the while.
+
+The compression is of our own, because the package for it (Flask-Compress) changes the ETag of what it compresses:
+the version that a client read with GET /config would not be the one that If-Match knows.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from functools import lru_cache
+
+from flask import Flask, Response, request
+from jinja2.ext import Extension
+
+LEAST = 1000  # bytes; below that nothing is gained
+# What is sent, and how hard it is worked on. A state may be large, and nobody is to wait for it.
+LEVELS = {"text/html": 9, "text/css": 9, "text/javascript": 9, "image/svg+xml": 9, "application/json": 5}
+INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
+
+
+def _packed(body: bytes, level: int) -> bytes:
+    return gzip.compress(body, level, mtime=0)
+
+
+# A state goes to many pages at once, and the files are always the same.
+_packed_before = lru_cache(maxsize=64)(_packed)
+
+
+def _compress(response: Response) -> Response:
+    if response.mimetype not in LEVELS or response.status_code != 200 or "Content-Encoding" in response.headers:
+        return response
+    # The stream and whatever else has no length is not for packing; a file has one, and is read here.
+    if (response.content_length or 0) < LEAST:
+        return response
+    response.vary.add("Accept-Encoding")
+    if request.accept_encodings.quality("gzip") <= 0 or request.method == "HEAD":
+        return response
+    response.direct_passthrough = False
+    pack = _packed_before if "ETag" in response.headers else _packed
+    response.set_data(pack(response.get_data(), LEVELS[response.mimetype]))
+    response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+class Unindented(Extension):
+    """Templates are read as if they had no indentation, which nobody sees and everybody would be sent."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        return INDENTATION.sub("", source)
+
+
+def register(app: Flask) -> None:
+    app.jinja_env.add_extension(Unindented)
+    app.after_request(_compress)

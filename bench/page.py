@@ -1,0 +1,103 @@
+"""How long do the scripts of the Trading page work, on the fullest desk that it shows?
+
+Run with `make bench`. 500 orders wait and 200 symbols are locked out; a real Chromium loads the page several
+times, then hears of changes. What is counted is the time in which scripts ran, as the browser tells it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+from app import schema
+from tests.browser.chromium import executable
+from tests.browser.conftest import FLAGS
+from tests.browser.parts import awake
+from tests.crowds import orders_wait, symbols_are_locked_out
+from tests.database import new_database, postgres
+from tests.serving import Server, application, serve
+
+ROUNDS = 7
+ORDERS, LOCKOUTS = 500, 200
+AT_MOST = 300  # milliseconds of scripting for a load
+OF_A_LOAD = 0.5  # a change costs at most that part of a load
+
+
+def scripting(network: CDPSession) -> float:
+    """Milliseconds in which scripts have run on this page so far."""
+    metrics: dict[str, Any] = network.send("Performance.getMetrics")
+    return float(
+        1000 * next(metric["value"] for metric in metrics["metrics"] if metric["name"] == "ScriptDuration")
+    )
+
+
+def sign_in(page: Page, server: Server) -> None:
+    password = server.add_user("olga", "operator")
+    page.goto(f"{server.url}/login")
+    page.get_by_label("Name").fill("olga")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/trading")
+    awake(page)
+
+
+def load(page: Page, measured: CDPSession, server: Server) -> float:
+    page.goto("about:blank")
+    before = scripting(measured)
+    page.goto(f"{server.url}/trading")
+    page.wait_for_function(f"() => document.querySelectorAll('tr.order').length >= {ORDERS}")
+    awake(page)
+    page.wait_for_timeout(500)
+    now = scripting(measured)
+    return now - before if now >= before else now  # counted anew where the page has a new process
+
+
+def change(page: Page, measured: CDPSession, server: Server, number: int) -> float:
+    """One more order waits."""
+    before = scripting(measured)
+    server.sql(
+        "UPDATE orders SET status = 'released', decided_at = clock_timestamp(), decided_by = 'bench'"
+        " WHERE client_order_id = %s",
+        f"crowd-{number}",
+    )
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    page.wait_for_function(
+        f"() => document.querySelector('#approvals-title .count').textContent == {ORDERS - number}"
+    )
+    page.wait_for_timeout(300)
+    return scripting(measured) - before
+
+
+def main() -> int:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        postgres() as cluster,
+        new_database(cluster) as url,
+        application(url, Path(folder)) as app,
+    ):
+        with app.app_context():
+            schema.upgrade(url)
+        with serve(app, url, Path(folder)) as server, sync_playwright() as playwright:
+            server.add_token("bench", "engine")
+            orders_wait(server, ORDERS)
+            symbols_are_locked_out(server, LOCKOUTS)
+            browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            measured = page.context.new_cdp_session(page)
+            measured.send("Performance.enable")
+            sign_in(page, server)
+            loads = statistics.median(load(page, measured, server) for _ in range(ROUNDS))
+            changes = statistics.median(change(page, measured, server, number) for number in range(1, ROUNDS + 1))
+            browser.close()
+    print(f"a load with {ORDERS} orders and {LOCKOUTS} lockouts: {loads:5.0f} ms of scripting (<= {AT_MOST})")
+    print(f"a change:  {changes:5.0f} ms, {changes / loads:4.2f} of a load (<= {OF_A_LOAD})")
+    return 0 if loads <= AT_MOST and changes <= OF_A_LOAD * loads else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

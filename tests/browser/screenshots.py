@@ -1,0 +1,208 @@
+"""Pictures of every page and state, to be looked at: `make screenshots` writes them into screenshots/.
+
+Each is taken at three widths, light and dark, of the real server with a desk as on a working day.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from app import schema
+from app.settings import PROJECT
+from tests.browser.chromium import executable
+from tests.browser.conftest import FLAGS, NAMES
+from tests.browser.parts import LIVE, awake, dialog, order, reject, switch
+from tests.crowds import orders_wait, symbols_are_locked_out
+from tests.database import new_database, postgres
+from tests.serving import Server, application, serve
+
+FOLDER = PROJECT / "screenshots"
+WIDTHS = {1440: 900, 1024: 768, 390: 844}
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+PHONE = 390
+
+LIMIT = {"type": "limit", "strategy": "sma-cross-20-50"}
+DAY: tuple[dict[str, Any], ...] = (
+    LIMIT
+    | {"ticker": "NVDA", "side": "buy", "qty": "120", "limit_price": "131.38", "reference_price": "131.20"}
+    | {
+        "rationale": "20-day average crossed the 50-day from below; volume 1.8 times its month.",
+        "signal_layer": "macro",
+    },
+    LIMIT
+    | {"ticker": "AAPL", "side": "sell", "qty": "40", "limit_price": "187.5", "reference_price": "188.02"}
+    | {"rationale": "Stop of the trend: closed below the 50-day average for the second day in a row."},
+    {"ticker": "BRK.B", "side": "buy", "notional": "25000", "type": "market", "strategy": "rebalance-weekly"}
+    | {"rationale": "Weekly rebalance: 2.1 % under its weight.", "reference_price": "412.2"},
+    {"ticker": "BTC/USD", "side": "sell", "qty": "0.125", "type": "stop", "stop_price": "61250.5"}
+    | {"strategy": "vol-target", "rationale": "Volatility above target: a tenth less.", "time_in_force": "gtc"},
+    {
+        "ticker": "TSLA",
+        "side": "buy",
+        "qty": "15",
+        "type": "market",
+        "strategy": "news-fade",
+        "signal_layer": "competitive",
+    }
+    | {"rationale": "Fading the gap after deliveries; size capped at a quarter of the usual."},
+)
+
+
+class Scene:
+    """A desk to take pictures of, and whoever fills it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.passwords: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
+        self._sent = 0
+
+    def empty(self) -> None:
+        self.server.reset()
+        self.passwords = {role: self.server.add_user(name, role) for role, name in NAMES.items()}
+        self._tokens = {role: self.server.add_token(role, role) for role in ("engine", "operator")}
+
+    def ask(self, role: str, method: str, path: str, body: dict[str, Any]) -> Any:
+        request = urllib.request.Request(
+            f"{self.server.url}/api/admin/trading{path}",
+            json.dumps(body).encode(),
+            {"Authorization": f"Bearer {self._tokens[role]}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def send(self, **order: Any) -> str:
+        self._sent += 1
+        return str(self.ask("engine", "POST", "/orders", {"client_order_id": f"gm-{self._sent:04}"} | order)["id"])
+
+    def lock_out(self, ticker: str, reason: str, minutes: int, kind: str = "manual") -> None:
+        body = {"ticker": ticker, "reason": reason, "duration_minutes": minutes, "lockout_type": kind}
+        self.ask("operator", "POST", "/lockouts", body)
+
+    def day(self) -> None:
+        """Orders released, blocked, rejected and approved, five that wait, and some lockouts."""
+        self.empty()
+        self.lock_out("GME", "Volatility halt on the exchange, wait for the reopening", 58)
+        self.send(ticker="MSFT", side="buy", qty="25", type="market", strategy="rebalance-weekly")
+        self.send(ticker="GME", side="buy", qty="10", type="market", strategy="news-fade")
+        self.ask("operator", "PUT", "/approval-config", {"auto_approve_paper": False})
+        first = self.send(ticker="AMD", side="buy", qty="60", type="market", strategy="sma-cross-20-50")
+        second = self.send(ticker="AMD", side="sell", qty="600", type="market", strategy="vol-target")
+        self.ask("operator", "POST", f"/approvals/{first}/approve", {})
+        self.ask("operator", "POST", f"/approvals/{second}/reject", {"reason": "ten times the usual size"})
+        for waits in DAY:
+            self.send(**waits)
+        self.lock_out("TSLA", "Deliveries come out at four; nobody trades it before that", 25, "news_shock")
+        self.server.sql("UPDATE orders SET expires_at = now() + interval '48 s' WHERE ticker = 'NVDA'")
+
+    def broken(self) -> None:
+        self.day()
+        self.server.sql(
+            """UPDATE risk_configs SET config = '{"operator_approval": {"auto_approve_paper": "no"}}'"""
+        )
+
+    def crowd(self) -> None:
+        self.day()
+        orders_wait(self.server, 495)
+        symbols_are_locked_out(self.server, 200)
+
+
+def _lost(page: Page) -> None:
+    page.route("**/state", lambda route: route.abort())
+    page.route("**/stream", lambda route: route.abort())
+    page.reload()
+    awake(page)
+    page.get_by_text("Live updates lost").wait_for()
+
+
+# What there is to see: a name, who looks, what is on the desk, and what is done before the picture is taken.
+Act = Callable[[Page], object]
+PICTURES: tuple[tuple[str, str, str, Act | None], ...] = (
+    ("empty", "operator", "empty", None),
+    ("day", "operator", "day", None),
+    ("viewer", "viewer", "day", None),
+    ("rejecting", "operator", "day", lambda page: reject(page, "AAPL").click()),
+    ("rationale", "operator", "day", lambda page: order(page, "AAPL").locator("summary").click()),
+    ("selected", "operator", "day", lambda page: page.get_by_label("Select all").check()),
+    ("going-live", "admin", "day", lambda page: page.get_by_role("button", name="Go live…").click()),
+    ("switching", "admin", "day", lambda page: switch(page, LIVE).click()),
+    ("keys", "operator", "day", lambda page: page.get_by_role("button", name="Keys").click()),
+    ("lost", "operator", "day", _lost),
+    ("broken", "admin", "broken", None),
+    ("crowd", "operator", "crowd", None),
+    ("halted", "admin", "day", lambda page: page.get_by_role("button", name="Halt trading").click()),
+)
+
+
+def look(page: Page, name: str, width: int, *, whole: bool = True) -> None:
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.wait_for_timeout(150)
+        page.screenshot(path=FOLDER / f"{name}-{width}-{theme}.png", full_page=whole)
+
+
+def take(browser: Browser, scene: Scene, only: set[str]) -> None:
+    for name, role, desk, act in PICTURES:
+        if only and name not in only:
+            continue
+        for width, height in WIDTHS.items():
+            getattr(scene, desk)()
+            phone = width == PHONE
+            context = browser.new_context(
+                base_url=scene.server.url,
+                viewport={"width": width, "height": height},
+                has_touch=phone,
+                is_mobile=phone,
+            )
+            page = context.new_page()
+            page.goto("/login?next=/trading")
+            if name == "empty":
+                look(page, "sign-in", width)
+            page.get_by_label("Name").fill(NAMES[role])
+            page.get_by_label("Password").fill(scene.passwords[role])
+            page.get_by_role("button", name="Sign in").click()
+            page.wait_for_url("**/trading")
+            awake(page)
+            page.wait_for_timeout(400)
+            if act:
+                act(page)
+                page.wait_for_timeout(400)
+            modal = dialog(page).is_visible()
+            look(page, name, width, whole=not modal and name != "selected")
+            if name == "halted":
+                page.goto("/audit")
+                look(page, "audit", width)
+                page.goto("/nothing")
+                look(page, "not-found", width)
+            context.close()
+            print(f"{name} at {width}", flush=True)
+
+
+def main() -> int:
+    FOLDER.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        postgres() as cluster,
+        new_database(cluster) as url,
+        application(url, Path(folder)) as app,
+    ):
+        with app.app_context():
+            schema.upgrade(url)
+        with serve(app, url, Path(folder)) as server, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+            take(browser, Scene(server), set(sys.argv[1:]))
+            browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

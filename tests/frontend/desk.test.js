@@ -1,0 +1,86 @@
+// What the page knows of the desk: how changes are told, and when it is out of date.
+
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+
+import { createClock } from '../../app/static/js/clock.js';
+import { createDesk } from '../../app/static/js/desk.js';
+
+const START = Date.parse('2026-11-22T14:00:00Z');
+const at = (ms) => new Date(START + ms).toISOString();
+
+const order = (id, ticker, more = {}) => ({
+  id, ticker, side: 'buy', qty: '10', notional: null, status: 'pending_approval', expires_at: at(1_800_000), ...more,
+});
+const state = (...approvals) => ({
+  trading_mode: 'paper', approval_config: {}, signal_layers: {}, config_error: null, lockouts: [], lockouts_total: 0,
+  approvals, approvals_total: approvals.length, approvals_by_ticker: {}, recent_orders: [], state_version: 1, server_time: at(0),
+});
+
+let tell, follows, arrived;
+
+function start(initial = state()) {
+  const api = { seed: vi.fn(), watch: (key, watcher) => { tell = watcher; } };
+  const desk = createDesk({ initial: { state: initial }, api, clock: createClock(at(0)), updates: { start: (to) => { follows = to; } }, arrived });
+  desk.start();
+  return desk;
+}
+const read = (data) => tell({ data, sent: Date.now(), received: Date.now() });
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: START });
+  arrived = vi.fn();
+});
+afterEach(() => vi.useRealTimers());
+
+test('a change is told at once, and those that follow within a second together', () => {
+  const desk = start();
+  read(state(order('1', 'AAPL')));
+  expect(desk.notice).toBe('Buy 10 AAPL waits for approval.');
+  read(state(order('1', 'AAPL'), order('2', 'MSFT')));
+  read({ ...state(order('1', 'AAPL'), order('2', 'MSFT')), trading_mode: 'live' });
+  expect(desk.notice).toBe('Buy 10 AAPL waits for approval.');
+  vi.advanceTimersByTime(1000);
+  expect(desk.notice).toBe('The trading mode is now LIVE. Buy 10 MSFT waits for approval.');
+});
+
+test('what an act has to say comes at once, and takes with it what was still to be told, or its place', () => {
+  const desk = start();
+  read(state(order('1', 'AAPL')));
+  read(state(order('1', 'AAPL'), order('2', 'MSFT')));
+  desk.announce(['Look again.']);
+  expect(desk.notice).toBe('Look again. Buy 10 MSFT waits for approval.');
+  read(state());
+  desk.announce(['2 orders approved.'], { instead: true });
+  vi.advanceTimersByTime(1000);
+  expect(desk.notice).toBe('2 orders approved.');
+});
+
+test('orders that come in are passed on, with how many of them there are', () => {
+  start(state(order('1', 'AAPL')));
+  read(state(order('1', 'AAPL'), order('2', 'MSFT')));
+  expect(arrived.mock.calls).toEqual([[{ listed: [expect.objectContaining({ id: '2' })], number: 1 }]]);
+  read({ ...state(order('2', 'MSFT'), order('3', 'TSLA')), approvals_total: 7 });   // more than are listed: some merely moved up
+  expect(arrived).toHaveBeenLastCalledWith({ listed: [], number: 5 });
+});
+
+test('it is stale when a read fails, and when nothing confirmed it for 15 seconds; a beat confirms it', () => {
+  const desk = start();
+  tell({ problem: { status: 0 } });
+  expect(desk.stale).toBe(true);
+  read(state());
+  expect(desk.stale).toBe(false);
+  vi.advanceTimersByTime(14_000);
+  follows.confirmed();
+  vi.advanceTimersByTime(14_000);
+  expect([desk.stale, desk.lastGood]).toEqual([false, '14:00:14']);
+  vi.advanceTimersByTime(2000);
+  expect(desk.stale).toBe(true);
+});
+
+test('a page that polls instead says so and is not stale', () => {
+  const desk = start();
+  follows.polling(true);
+  expect([desk.updatesLost, desk.stale]).toEqual([true, false]);
+  tell({ problem: { status: 401 } });
+  expect([desk.updatesLost, desk.signedOut]).toEqual([false, true]);
+});

@@ -1,0 +1,85 @@
+// Rows that are drawn by hand: only what changed is touched, and those that the server wrote are taken over.
+
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+
+import { createRows, put } from '../../app/static/js/rows.js';
+
+let body;
+
+const fill = vi.fn(({ slots }, { text }) => put(slots, { text }));
+const shown = () => [...body.querySelectorAll('tr')].map((row) => `${row.dataset.id}:${row.textContent.trim()}`).join(' ');
+const items = (...ids) => ids.map((id) => ({ id, text: id.toUpperCase() }));
+
+beforeEach(() => {
+  fill.mockClear();
+  document.body.innerHTML = `<table><tbody>
+    <template><tr><td data-slot="text"></td><td><button type="button" aria-label="Act"></button></td></tr></template>
+    <tr data-id="s"><td data-slot="text">S</td><td><button type="button" aria-label="Act"></button></td></tr>
+  </tbody></table>`;
+  body = document.querySelector('tbody');
+});
+
+describe('rows', () => {
+  test('that came from the server are taken over as they are', () => {
+    const [element] = body.querySelectorAll('tr');
+    const rows = createRows(body, fill);
+    rows.draw(items('s'));
+    expect(body.querySelector('tr')).toBe(element);
+    expect(rows.get('s').element).toBe(element);
+  });
+
+  test('come, go and move as the items say', () => {
+    const rows = createRows(body, fill);
+    rows.draw(items('a', 's', 'b'));
+    expect(shown()).toBe('a:A s:S b:B');
+    rows.draw(items('b', 'a'));
+    expect(shown()).toBe('b:B a:A');
+    expect(rows.ids()).toEqual(['a', 'b']);
+    rows.draw([]);
+    expect(shown()).toBe('');
+    expect(rows.get('a')).toBeUndefined();
+  });
+
+  test('are touched only where something about them changed', () => {
+    const rows = createRows(body, fill);
+    rows.draw(items('a', 'b'));
+    fill.mockClear();
+    rows.draw([{ id: 'a', text: 'A' }, { id: 'b', text: 'other' }]);
+    expect(fill.mock.calls.map(([, { id }]) => id)).toEqual(['b']);
+    expect(shown()).toBe('a:A b:other');
+  });
+
+  test('keep the focus when they move', () => {
+    const rows = createRows(body, fill);
+    rows.draw(items('a', 'b'));
+    const button = rows.get('a').element.querySelector('button');
+    button.focus();
+    rows.draw(items('b', 'c', 'a'));
+    expect(document.activeElement).toBe(button);
+  });
+
+  test('know since when they are there: the server’s always were', () => {
+    const rows = createRows(body, fill);
+    const before = performance.now();
+    rows.draw(items('s', 'a'));
+    expect(rows.get('s').since).toBe(-Infinity);
+    expect(rows.get('a').since).toBeGreaterThanOrEqual(before);
+  });
+
+  test('never take what is written in them for HTML', () => {
+    const rows = createRows(body, fill);
+    rows.draw([{ id: 'a', text: '<img src=x onerror=alert(1)>' }]);
+    expect(body.querySelector('img')).toBeNull();
+    expect(rows.get('a').slots.text.textContent).toBe('<img src=x onerror=alert(1)>');
+  });
+});
+
+test('a text that says the same already is left alone', () => {
+  const slot = document.createElement('p');
+  slot.textContent = 'same';
+  const [node] = slot.childNodes;
+  put({ slot }, { slot: 'same' });
+  expect(slot.firstChild).toBe(node);
+  put({ slot }, { slot: 'other' });
+  expect(slot.textContent).toBe('other');
+});

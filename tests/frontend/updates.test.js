@@ -1,0 +1,240 @@
+// When the page reads the state: upon news, and by itself where there is no stream.
+
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+
+import { createUpdates } from '../../app/static/js/updates.js';
+
+const VERSION = 7;
+const news = { news: true, version: VERSION };
+const beat = { news: false, version: VERSION };
+
+let api, stream, desk, said, reading, watcher, hidden;
+
+/** The read under way is answered, or failed. */
+function answer(problem) {
+  const { sent } = reading;
+  reading = null;
+  watcher(problem ? { problem } : { sent, received: Date.now(), data: undefined });
+}
+
+const pass = (ms) => vi.advanceTimersByTime(ms);
+const reads = () => api.poll.mock.calls.length;
+
+function start({ random = () => 0.5 } = {}) {
+  createUpdates({ api, stream, random }).start(desk);
+}
+
+function startStreaming(options) {
+  start(options);
+  said.heard(news);
+  pass(350);
+  answer();
+  api.poll.mockClear();
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: Date.parse('2026-11-22T14:00:00Z') });
+  hidden = false;
+  vi.spyOn(document, 'hidden', 'get').mockImplementation(() => hidden);
+  const read = () => { reading = { sent: Date.now() }; };
+  api = {
+    watch: (key, heard) => { watcher = heard; },
+    poll: vi.fn(() => { if (!reading) read(); }),
+    refetch: vi.fn(read),
+  };
+  stream = { open: vi.fn((to) => { said = to; }), close: vi.fn() };
+  desk = { version: () => VERSION, confirmed: vi.fn(), polling: vi.fn() };
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
+
+test('the first that is heard leads to the first read, were it a beat', () => {
+  start();
+  expect(stream.open).toHaveBeenCalledOnce();
+  said.heard(beat);
+  pass(350);
+  expect(reads()).toBe(1);
+  expect(desk.confirmed).not.toHaveBeenCalled();
+});
+
+test('without the stream it reads about every 5 seconds, and says so after 3', () => {
+  start();
+  pass(2999);
+  expect(desk.polling).not.toHaveBeenCalled();
+  pass(200);
+  expect(desk.polling).toHaveBeenLastCalledWith(true);
+  expect(reads()).toBe(1);   // at once, to know whether the server answers at all
+  answer();
+  pass(4900);
+  expect(reads()).toBe(1);
+  pass(200);
+  expect(reads()).toBe(2);
+});
+
+test('after a failed read it reads every 2 seconds, with or without the stream', () => {
+  startStreaming();
+  said.heard(news);
+  pass(350);
+  answer(new Error('no answer'));
+  pass(1999);
+  said.heard(news);   // news does not put it off
+  pass(1);
+  expect(reads()).toBe(2);
+});
+
+test('with the stream up it reads only upon news, within 150 milliseconds', () => {
+  startStreaming({ random: () => 1 });
+  pass(1000);
+  expect(reads()).toBe(0);
+  said.heard(news);
+  pass(149);
+  expect(reads()).toBe(0);
+  pass(1);
+  expect(reads()).toBe(1);
+});
+
+test('news during a read leads to exactly one more read after it', () => {
+  startStreaming();
+  said.heard(news);
+  pass(350);
+  for (let many = 0; many < 10; many += 1) {
+    pass(50);
+    said.heard(news);
+  }
+  answer();
+  pass(350);
+  expect(reading).not.toBeNull();
+  answer();
+  pass(5000);
+  expect(reading).toBeNull();
+});
+
+test('a read that somebody else began after the news will do', () => {
+  startStreaming();
+  said.heard(news);
+  pass(10);
+  api.refetch('state');
+  pass(20);
+  answer();
+  pass(5000);
+  expect(reads()).toBe(0);
+});
+
+test('under ceaseless news it reads at most about three times a second', () => {
+  startStreaming();
+  for (let tenths = 0; tenths < 100; tenths += 1) {
+    said.heard(news);
+    pass(100);
+    if (reading) answer();
+  }
+  expect(reads()).toBeGreaterThan(20);
+  expect(reads()).toBeLessThanOrEqual(30);
+});
+
+test('a beat of the version that is shown confirms it; of another one it is news', () => {
+  startStreaming();
+  said.heard(beat);
+  pass(1000);
+  expect(desk.confirmed).toHaveBeenCalledOnce();
+  expect(reads()).toBe(0);
+  said.heard({ news: false, version: VERSION + 1 });
+  pass(350);
+  expect(reads()).toBe(1);
+  expect(desk.confirmed).toHaveBeenCalledOnce();
+});
+
+test('however quiet it is, it reads once a minute', () => {
+  startStreaming();
+  for (let beats = 0; beats < 12; beats += 1) {
+    pass(10_000);
+    said.heard(beat);
+    pass(350);
+    if (reading) answer();
+  }
+  expect(reads()).toBeGreaterThanOrEqual(1);
+  expect(reads()).toBeLessThanOrEqual(2);
+});
+
+test('when a beat is late it asks', () => {
+  startStreaming();
+  said.heard(beat);
+  pass(11_999);
+  expect(reads()).toBe(0);
+  pass(1);
+  expect(reads()).toBe(1);
+});
+
+test('a stream that is back within 3 seconds is not worth a word', () => {
+  startStreaming();
+  said.lost();
+  pass(2900);
+  said.heard(news);
+  pass(350);
+  answer();
+  pass(5000);
+  expect(desk.polling).not.toHaveBeenCalledWith(true);
+});
+
+test('it heals once the stream is back and a read has succeeded', () => {
+  startStreaming();
+  said.lost();
+  pass(3200);
+  expect(desk.polling).toHaveBeenLastCalledWith(true);
+  answer();
+  said.heard(news);
+  expect(desk.polling).toHaveBeenLastCalledWith(true);
+  pass(350);
+  answer();
+  expect(desk.polling).toHaveBeenLastCalledWith(false);
+});
+
+test('a hidden page follows the stream, and does not poll without it', () => {
+  startStreaming();
+  hidden = true;
+  said.heard(news);
+  pass(350);
+  expect(reads()).toBe(1);
+  answer();
+  said.lost();
+  pass(3200);   // once, when it is lost
+  answer();
+  api.poll.mockClear();
+  pass(60_000);
+  expect(reads()).toBe(0);
+  hidden = false;
+  document.dispatchEvent(new Event('visibilitychange'));
+  expect(api.refetch).toHaveBeenCalledExactlyOnceWith('state');
+});
+
+test('a session that is over ends everything', () => {
+  startStreaming();
+  said.lost();
+  pass(3200);
+  answer({ status: 401 });
+  expect(stream.close).toHaveBeenCalled();
+  expect(desk.polling).toHaveBeenLastCalledWith(false);
+  api.poll.mockClear();
+  pass(60_000);
+  expect(reads()).toBe(0);
+});
+
+test('a page that is put away lets go of the stream, and takes it up again', () => {
+  start();
+  window.dispatchEvent(new Event('pagehide'));
+  expect(stream.close).toHaveBeenCalled();
+  window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
+  expect(stream.open).toHaveBeenCalledTimes(2);
+  expect(api.refetch).toHaveBeenCalledOnce();
+});
+
+test('a clock that is set back does not make it read on and on', () => {
+  startStreaming();
+  said.heard(news);
+  vi.setSystemTime(Date.now() - 3_600_000);
+  pass(350);
+  answer();
+  pass(11_000);
+  expect(reads()).toBe(1);
+});

@@ -1,0 +1,28 @@
+import { defineConfig } from 'vitest/config';
+
+/** A test that is skipped is a check that did not happen. Only whoever picks tests by name has skipped the others. */
+const noneIsSkipped = {
+  onInit(vitest) {
+    this.picked = vitest.config.testNamePattern;
+  },
+  onTestRunEnd(modules) {
+    const skipped = modules.flatMap((module) => [...module.children.allTests('skipped')]);
+    if (this.picked || !skipped.length) return;
+    for (const test of skipped) console.error(`not run: ${test.module.relativeModuleId}: ${test.fullName}`);
+    process.exitCode = 1;
+  },
+};
+
+export default defineConfig({
+  root: new URL('../..', import.meta.url).pathname,
+  test: {
+    include: ['tests/frontend/**/*.test.js'],
+    environment: 'jsdom',
+    globalSetup: 'tests/frontend/openapi.js',
+    reporters: ['default', noneIsSkipped],
+    allowOnly: false,
+    testTimeout: 30_000,   // they take milliseconds, but not on a machine that is busy with something else
+    restoreMocks: true,
+    unstubGlobals: true,
+  },
+});

@@ -1,0 +1,70 @@
+"""A browser keeps the static files for good, and asks anew when one of them has changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from app.web import static
+from tests.serving import Desk
+
+FOR_GOOD = "public, max-age=31536000, immutable"  # a year
+
+
+@pytest.fixture
+def fetch(app: Flask, desk: Desk) -> Callable[..., TestResponse]:
+    def get(path: str, **headers: str) -> TestResponse:
+        with app.test_client().get(path, headers=headers) as answer:
+            answer.get_data()
+            return answer
+
+    return get
+
+
+@pytest.fixture
+def style(fetch: Callable[..., TestResponse]) -> str:
+    """The address of a style sheet, as a page names it."""
+    page = fetch("/login").text
+    found = re.search(r'href="(/static/v-[0-9a-f]{12}/css/app\.css)"', page)
+    assert found, page
+    return found[1]
+
+
+def test_what_a_page_names_is_kept_for_good(fetch: Callable[..., TestResponse], style: str) -> None:
+    answer = fetch(style)
+    assert (answer.status_code, answer.mimetype) == (200, "text/css")
+    assert answer.headers["Cache-Control"] == FOR_GOOD
+    assert "Cookie" not in answer.headers.get("Vary", "")
+
+
+@pytest.mark.parametrize("folder", ["", "v-000000000000/"])
+def test_another_version_finds_the_file_and_does_not_keep_it(
+    fetch: Callable[..., TestResponse], style: str, folder: str
+) -> None:
+    """During an upgrade the page of one host may ask another for its files."""
+    answer = fetch(f"/static/{folder}css/app.css")
+    assert answer.data == fetch(style).data
+    assert answer.headers["Cache-Control"] == "no-cache"
+    again = fetch(f"/static/{folder}css/app.css", **{"If-None-Match": answer.headers["ETag"]})
+    assert again.status_code == 304
+
+
+def test_a_file_that_is_not_there_is_not_kept(fetch: Callable[..., TestResponse], style: str) -> None:
+    answer = fetch(style.replace("app.css", "nothing.css"))
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (404, "no-store")
+
+
+def test_the_version_changes_with_any_file(tmp_path: Path) -> None:
+    seen = [static._version(tmp_path)]
+    for name, content in (("a.js", "1"), ("a.js", "2"), ("b.js", ""), ("css/a.js", "2")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+        seen.append(static._version(tmp_path))
+    (tmp_path / "b.js").unlink()
+    seen.append(static._version(tmp_path))
+    assert len(set(seen)) == len(seen)

@@ -1,0 +1,562 @@
+"""Every open page hears of every change at once, and of nothing that its credential no longer lets it see.
+
+How long something took is held to generous bounds, as in `test_waiting_for_a_decision.py`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import queue
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from flask import Flask
+
+from app import accounts, live, streams
+from app.desk.actor import Actor
+from app.domain.roles import Role
+from app.extensions import db
+from app.live import Hub
+from tests.at_once import Caller, Reply, until
+from tests.commands import countersign, on_database, said
+from tests.conftest import API, Api
+from tests.serving import TESTER, Desk, Server, serve
+from tests.test_serve import sign_in
+from tests.web.conftest import assert_problem
+from tests.web.orders import HOLDS, LOCKOUT, configure, order, set_deadline
+
+SOON = 2.0  # seconds: news was heard
+KILL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'countersign live'"
+)
+ENDS_SOON = "UPDATE symbol_lockouts SET created_at = now() - interval '1 h', expires_at = now() + interval '0.7 s'"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An event, and when it was heard."""
+
+    at: float
+    kind: str
+    data: Any
+
+
+class Listener:
+    """A page that listens, in a thread of its own."""
+
+    def __init__(self, server: Server, credential: dict[str, str]) -> None:
+        place = httpx.URL(server.url)
+        self.connection = http.client.HTTPConnection(place.host, place.port, timeout=30)
+        self.connection.request("GET", f"{API}/stream", headers=credential)
+        self.response = self.connection.getresponse()
+        assert self.response.status == 200, self.response.read()
+        self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        """As a browser does: an event ends with an empty line. Beats are no news. The end is one only where it is
+        clean."""
+        kind, data = "message", ""
+        try:
+            while line := self.response.readline().decode():
+                name, _, value = line.rstrip("\n").partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data":
+                    data = value
+                elif not name and data:
+                    if kind != "beat":
+                        self._heard.put(Heard(time.monotonic(), kind, json.loads(data)))
+                    kind, data = "message", ""
+            self._heard.put(Heard(time.monotonic(), "end", None))
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            self._heard.put(Heard(time.monotonic(), "broken", error))
+
+    def hear(self, within: float = SOON) -> Heard | None:
+        """What is heard next; None where that is nothing."""
+        try:
+            return self._heard.get(timeout=within)
+        except queue.Empty:
+            return None
+
+    def until_quiet(self, seconds: float = 0.4) -> list[Heard]:
+        """All that is heard until nothing was for so long."""
+        found = []
+        while heard := self.hear(seconds):
+            found.append(heard)
+        return found
+
+    def passes_over(self) -> None:
+        """What has come by now."""
+        while self.hear(0.01):
+            pass
+
+    def hears(self, version: int, since: float) -> Heard:
+        """The message of that version; whatever came before it is passed over."""
+        while heard := self.hear():
+            assert heard.kind == "message", heard
+            assert set(heard.data) == {"state_version"}
+            if heard.data["state_version"] >= version:
+                assert heard.data["state_version"] == version
+                assert heard.at - since < SOON
+                return heard
+        raise AssertionError(f"version {version} was not told")
+
+    def ends(self, since: float, within: float = SOON) -> None:
+        while heard := self.hear(within + 1):
+            if heard.kind == "end":
+                assert heard.at - since < within, f"it took {heard.at - since:.2f} seconds"
+                return
+            assert heard.kind == "message", heard
+        raise AssertionError("it goes on")
+
+    def close(self) -> None:
+        """Hang up."""
+        if self.connection.sock is not None:
+            with suppress(OSError):
+                self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
+        self.connection.close()
+        self.response.close()
+
+
+class Served:
+    """The real server on which paper orders wait, an engine and a person."""
+
+    def __init__(self, server: Server) -> None:
+        configure(server, HOLDS)
+        self.server = server
+        self.token = server.add_token("person", "operator")
+        self.person = Caller(server.url, self.token)
+        self.engine = Caller(server.url, server.add_token("momentum", "engine"))
+        self._listeners: list[Listener] = []
+
+    def listen(self, token: str | None = None, **headers: str) -> Listener:
+        credential = {"Authorization": f"Bearer {token or self.token}"}
+        return self.listen_with(credential | headers)
+
+    def listen_with(self, credential: dict[str, str]) -> Listener:
+        made = Listener(self.server, credential)
+        self._listeners.append(made)
+        return made
+
+    def listen_as(self, name: str) -> Listener:
+        """A person with a session."""
+        password = self.server.add_user(name, "viewer")
+        with httpx.Client(base_url=self.server.url) as browser:
+            assert sign_in(browser, name, password).status_code == 303
+            return self.listen_with({"Cookie": f"countersign_session={browser.cookies['countersign_session']}"})
+
+    def several(self) -> list[Listener]:
+        """With both workers, or nearly so, and past what they hear first."""
+        made = [self.listen() for _ in range(4)]
+        time.sleep(0.4)
+        for listener in made:
+            listener.passes_over()
+        return made
+
+    def send(self, **changes: Any) -> dict[str, Any]:
+        made: dict[str, Any] = self.engine.post("/orders", order(**changes)).json
+        return made
+
+    def version(self) -> int:
+        return int(self.person.get("/state").json["state_version"])
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+
+@pytest.fixture
+def served(server: Server) -> Iterator[Served]:
+    made = Served(server)
+    yield made
+    made.close()
+
+
+def revoke(served: Served, token: str) -> None:
+    with served.server.app.app_context():
+        accounts.revoke_token(TESTER, token.partition(".")[0])
+
+
+class TestItTells:
+    def test_the_present_version_at_once(self, served: Served) -> None:
+        listener = served.listen()
+        since = time.monotonic()
+        heard = listener.hear()
+        assert heard is not None
+        assert (heard.kind, heard.data) == ("message", {"state_version": served.version()})
+        assert heard.at - since < SOON
+        assert {type(each.data["state_version"]) for each in listener.until_quiet()} <= {int}
+
+    def test_of_every_kind_of_act(self, served: Served, tmp_path: Path) -> None:
+        person, engine = served.person, served.engine
+        lockout: dict[str, Any] = {}
+        made: list[dict[str, Any]] = []
+
+        def lock_out() -> Reply:
+            answer = person.post("/lockouts", LOCKOUT | {"ticker": "LOCKED"})
+            lockout.update(answer.json)
+            return answer
+
+        def send() -> Reply:
+            answer = engine.post("/orders", order())
+            made.append(answer.json)
+            return answer
+
+        acts: dict[str, Callable[[], Any]] = {
+            "an approval setting": lambda: person.put("/approval-config", {"approval_timeout_minutes": 31}),
+            "a signal layer": lambda: person.put("/signal-layers", {"macro": False}),
+            "a lockout": lock_out,
+            "a lockout that is extended": lambda: person(
+                "PATCH", f"/lockouts/{lockout['id']}", {"extend_minutes": 5}
+            ),
+            "an order that the gate blocks": lambda: engine.post("/orders", order(ticker="LOCKED")),
+            "a lockout that is removed": lambda: person("DELETE", f"/lockouts/{lockout['id']}"),
+            "an order that waits": send,
+            "another": send,
+            "a third": send,
+            "an approval": lambda: person.post(f"/approvals/{made[0]['id']}/approve", {}),
+            "a rejection": lambda: person.post(f"/approvals/{made[1]['id']}/reject", {"reason": "no"}),
+            "an order that is withdrawn": lambda: engine.post(f"/orders/{made[2]['id']}/cancel", None),
+            "paper orders that pass": lambda: person.put("/approval-config", {"auto_approve_paper": True}),
+            "an order that the gate releases": send,
+            "a halt": lambda: person.put("/mode", {"trading_mode": "disabled"}),
+            "a token": lambda: served.server.add_token("another", "viewer"),
+            "an act by the command": lambda: said(
+                countersign(
+                    on_database(served.server.database, tmp_path), "lockout", "add", "CLI", "--reason", "x"
+                )
+            ),
+        }
+        listeners = served.several()
+        before = served.version()
+        for what, act in acts.items():
+            answer = act()
+            since = time.monotonic()
+            assert not isinstance(answer, Reply) or answer.status in (200, 201, 204), f"{what}: {answer}"
+            version = served.version()
+            assert version > before, what
+            before = version
+            for listener in listeners:
+                listener.hears(version, since)
+
+    def test_nothing_where_nothing_changed(self, served: Served) -> None:
+        listener = served.listen()
+        listener.until_quiet()
+        assert served.person.put("/approval-config", {"auto_approve_paper": False}).status == 200
+        assert served.person.get("/state").status == 200
+        assert served.engine.post("/orders", order(qty="-1")).status == 422
+        assert listener.hear(0.7) is None
+
+    def test_that_a_lockout_has_ended_though_nothing_was_written(self, served: Served) -> None:
+        served.person.post("/lockouts", LOCKOUT)
+        listener = served.listen()
+        listener.until_quiet()
+        version = served.version()
+        served.server.sql(ENDS_SOON)
+        since = time.monotonic()
+        heard = listener.hears(version, since)
+        assert heard.at - since > 0.6
+        assert served.person.get("/state").json["lockouts"] == []
+        assert listener.until_quiet() == []
+
+    def test_that_an_order_has_expired_before_that_is_written_down_and_when(self, served: Served) -> None:
+        made = served.send()
+        listener = served.listen()
+        listener.until_quiet()
+        version = served.version()
+        set_deadline(served.server, made, 0.7)
+        since = time.monotonic()
+        heard = listener.hear()
+        assert heard is not None
+        assert 0.6 < heard.at - since < SOON
+        assert served.person.get("/state").json["approvals"] == []
+        listener.hears(version + 1, heard.at) if heard.data == {"state_version": version} else None
+        assert served.version() == version + 1
+
+    def test_of_very_many_ends_at_most_ten_times_a_second(self, served: Served) -> None:
+        served.server.sql(
+            "INSERT INTO symbol_lockouts (ticker, reason, created_by, expires_at)"
+            " SELECT 'T' || n, 'x', 'sql', now() + n * interval '2 ms' FROM generate_series(200, 500) n"
+        )
+        listener = served.listen()
+        heard = listener.until_quiet(0.6)
+        assert served.person.get("/state").json["lockouts"] == []
+        assert 3 < len(heard) <= 1 + 10 * (heard[-1].at - heard[0].at) + 2, len(heard)
+
+    def test_of_many_changes_at_most_ten_times_a_second_and_of_the_last(self, served: Served) -> None:
+        listener = served.listen()
+        listener.until_quiet()
+        began = time.monotonic()
+        while time.monotonic() < began + 1:
+            for on in (False, True):
+                assert served.person.put("/signal-layers", {"macro": on}).status == 200
+        version = served.version()
+        heard = listener.until_quiet()
+        assert heard[-1].data == {"state_version": version}
+        assert heard[-1].at - began < 1 + SOON
+        # One late write brings two together: the intervals are those of the server, not of whoever reads.
+        assert 3 < len(heard) <= 10 * (heard[-1].at - began) + 2
+        versions = [each.data["state_version"] for each in heard]
+        assert versions == sorted(versions)
+
+    def test_once_more_when_the_connection_for_news_was_lost_and_goes_on(self, served: Served) -> None:
+        listeners = served.several()
+        version = served.version()
+        killed = served.server.sql(KILL)
+        since = time.monotonic()
+        assert killed
+        for listener in listeners:
+            listener.hears(version, since)  # something may have been missed
+        for _ in range(2):
+            assert served.person.post("/lockouts", LOCKOUT).status == 201
+            since, version = time.monotonic(), served.version()
+            for listener in listeners:
+                listener.hears(version, since)
+
+    def test_whoever_has_a_session(self, served: Served) -> None:
+        listener = served.listen_as("vera")
+        listener.until_quiet()
+        served.person.post("/lockouts", LOCKOUT)
+        listener.hears(served.version(), time.monotonic())
+
+
+class TestItEnds:
+    def test_with_its_token_and_no_other_does(self, served: Served) -> None:
+        others = [served.server.add_token("person", "operator"), served.server.add_token("vera", "viewer")]
+        kept = [served.listen(token) for token in others]
+        listeners = served.several()
+        revoke(served, served.token)
+        since = time.monotonic()
+        for listener in listeners:
+            listener.ends(since)
+        version = Caller(served.server.url, others[0]).get("/state").json["state_version"]
+        for listener in kept:
+            listener.hears(version, since)
+            assert [heard.kind for heard in listener.until_quiet(0.3)] in ([], ["message"])
+
+    def test_when_the_person_signs_out(self, served: Served) -> None:
+        password = served.server.add_user("vera", "viewer")
+        with httpx.Client(base_url=served.server.url) as browser:
+            assert sign_in(browser, "vera", password).status_code == 303
+            cookie = {"Cookie": f"countersign_session={browser.cookies['countersign_session']}"}
+            listeners = [served.listen_with(cookie) for _ in range(4)]
+            [csrf] = set(re.findall(r'name="csrf[-_]token" content="([^"]+)"', browser.get("/trading").text))
+            assert browser.post("/logout", data={"csrf_token": csrf}).status_code == 303
+        since = time.monotonic()
+        for listener in listeners:
+            listener.ends(since)
+
+    def test_though_nobody_said_so(self, served: Served) -> None:
+        """By the clock, or by hand: it is asked once a second."""
+        theirs = "WHERE account_id = (SELECT id FROM accounts WHERE name = %s)"
+        of_tokens = {
+            "revoked": f"UPDATE tokens SET revoked_at = now() {theirs}",
+            "gone": f"DELETE FROM tokens {theirs}",
+            "another": "UPDATE accounts SET role = 'engine' WHERE name = %s",
+        }
+        of_sessions = {
+            "idle": f"UPDATE web_sessions SET seen_at = now() - interval '13 hours' {theirs}",
+            "old": f"UPDATE web_sessions SET created_at = now() - interval '8 days' {theirs}",
+            "removed": "WITH ended AS (DELETE FROM web_sessions) DELETE FROM accounts WHERE name = %s",
+        }
+        listeners = [served.listen(served.server.add_token(name, "viewer")) for name in of_tokens]
+        listeners += [served.listen_as(name) for name in of_sessions]
+        kept = served.listen()
+        for name, ending in (of_tokens | of_sessions).items():
+            served.server.sql(ending, name)
+        since = time.monotonic()
+        for listener in listeners:
+            listener.ends(since, 1 + SOON)
+        assert all(heard.kind == "message" for heard in kept.until_quiet())
+
+    def test_when_the_server_is_told_to_begin_anew_or_to_stop(self, served: Served, tmp_path: Path) -> None:
+        with serve(served.server.app, served.server.database, tmp_path) as another:
+            for how in (signal.SIGHUP, signal.SIGTERM):
+                listeners = [Listener(another, {"Authorization": f"Bearer {served.token}"}) for _ in range(20)]
+                workers = psutil.Process(another.process.pid).children()
+                since = time.monotonic()
+                another.process.send_signal(how)
+                for listener in listeners:
+                    listener.ends(since)
+                    listener.close()
+                # Long before gunicorn loses its patience with them.
+                _, left = psutil.wait_procs(workers, 10)
+                assert left == []
+            assert another.process.wait(10) == 0
+            log = (tmp_path / "server.log").read_text()
+            assert "graceful timeout" not in log
+            assert "Traceback" not in log
+
+
+class TestItIsRefused:
+    def test_to_engines(self, engine: Api) -> None:
+        assert_problem(engine.get("/stream"), 403, "forbidden")
+
+    def test_without_a_credential(self, api: Callable[..., Api]) -> None:
+        answer = api(None).get("/stream")
+        assert_problem(answer, 401, "unauthenticated")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+    def test_by_other_methods(self, operator: Api, method: str) -> None:
+        answer = operator(method, "/stream")
+        assert_problem(answer, 405, "method_not_allowed")
+        assert {*answer.headers["Allow"].split(", ")} == {"GET", "HEAD"}
+
+    def test_where_one_account_has_too_many(
+        self, app: Flask, desk: Desk, api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(streams, "MOST_OF_ONE", 3)
+        vera, victor = api("viewer"), api("viewer", owner=None)
+        with ExitStack() as crowd:
+            opened = [crowd.enter_context(vera.get("/stream")) for _ in range(3)]
+            assert [answer.status_code for answer in opened] == [200] * 3
+            refused = vera.get("/stream")
+            assert_problem(refused, 503, "busy")
+            assert int(refused.headers["Retry-After"]) > 0
+            assert crowd.enter_context(victor.get("/stream")).status_code == 200
+            opened[0].close()
+            assert crowd.enter_context(vera.get("/stream")).status_code == 200
+            assert vera.get("/stream").status_code == 503
+
+    def test_where_the_worker_has_too_many(self, api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(streams, "MOST", 3)
+        with ExitStack() as crowd:
+            for number in range(3):
+                answer = crowd.enter_context(api("viewer", owner=None, allow_live=bool(number % 2)).get("/stream"))
+                assert answer.status_code == 200
+            assert_problem(api("operator").get("/stream"), 503, "busy")
+        with api("operator").get("/stream") as answer:
+            assert answer.status_code == 200
+
+
+class TestWhatItIs:
+    def test_is_events_that_no_proxy_keeps_back(self, served: Served) -> None:
+        listener = served.listen(**{"Accept-Encoding": "gzip"})
+        headers = listener.response.headers
+        assert headers["Content-Type"] == "text/event-stream"
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Accel-Buffering"] == "no"
+        assert "Content-Encoding" not in headers
+
+    def test_begins_with_when_to_come_back_and_the_version(self, operator: Api) -> None:
+        with operator.get("/stream") as answer:
+            version = operator.get("/state").json["state_version"]
+            first = next(iter(answer.response))
+        assert first == b'retry: 2000\n\ndata: {"state_version": %d}\n\n' % version
+
+    def test_has_only_a_head_for_whoever_asks_for_that(self, served: Served) -> None:
+        answer = served.person("HEAD", "/stream", seconds=5)
+        assert (answer.status, answer.headers["content-type"], answer.text) == (200, "text/event-stream", "")
+
+    def test_holds_no_connection_of_a_pool(self, app: Flask, operator: Api) -> None:
+        with ExitStack() as crowd:
+            for _ in range(20):
+                crowd.enter_context(operator.get("/stream"))
+            with app.app_context():
+                pools = [each.pool for each in db.engines.values()]
+            assert [pool.checkedout() for pool in pools] == [0] * len(pools)  # type: ignore[attr-defined]
+
+    def test_leaves_nothing_behind_when_whoever_listened_hangs_up(self, served: Served) -> None:
+        port = httpx.URL(served.server.url).port
+        workers = psutil.Process(served.server.process.pid).children()
+
+        def connections() -> int:
+            found = [each for worker in workers for each in worker.net_connections("tcp")]
+            return len([each for each in found if each.laddr.port == port and each.status != "LISTEN"])
+
+        listeners = [served.listen() for _ in range(30)]
+        assert connections() >= 30
+        for listener in listeners:
+            listener.until_quiet(0.01)
+            listener.close()
+
+        def gone() -> bool:
+            served.person.post("/lockouts", LOCKOUT)  # whoever is told, and is not there
+            return connections() < 5
+
+        until(gone, 10)
+
+
+class Ear:
+    """Somebody who listens to a hub of their own."""
+
+    def __init__(self, hub: Hub) -> None:
+        stream = hub.stream(Actor("somebody", Role.VIEWER, "tests"))
+        assert stream is not None
+        self._stream = stream
+        self.heard: list[tuple[float, bytes]] = []
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        for event in self._stream:
+            self.heard.append((time.monotonic(), event))
+        self._stream.close()
+
+    def beats(self) -> list[tuple[float, bytes]]:
+        return [(at, event) for at, event in self.heard if event.startswith(b"event: beat\n")]
+
+    def ended(self, within: float) -> bool:
+        self._thread.join(within)
+        return not self._thread.is_alive()
+
+
+@pytest.fixture
+def hubs(desk: Desk) -> Iterator[Callable[..., Hub]]:
+    made: list[Hub] = []
+
+    def make(**changes: Any) -> Hub:
+        made.append(Hub(desk.database.set(**changes)))
+        return made[-1]
+
+    yield make
+    for hub in made:
+        hub.stop()
+
+
+class TestABeat:
+    def test_comes_every_so_often_with_the_same_data(
+        self, hubs: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(streams, "BEAT_EVERY", 0.3)
+        ear = Ear(hubs())
+        beats = until(lambda: found if len(found := ear.beats()) > 2 else None, 5)
+        assert {event for _, event in beats} == {b'event: beat\ndata: {"state_version": 0}\n\n'}
+        assert all(0.2 < later - earlier < SOON for (earlier, _), (later, _) in itertools.pairwise(beats))
+        assert streams.BEAT_EVERY < 25 / 2, "so long a page waits until it says that it hears nothing"
+
+    def test_is_never_made_up(self, hubs: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the hub waits for a database that says nothing, whoever listens is to know."""
+        monkeypatch.setattr(streams, "BEAT_EVERY", 0.2)
+        monkeypatch.setattr(streams, "SILENCE", 0.5)
+        stuck = threading.Event()
+        ear = Ear(hubs())
+        until(ear.beats, 5)
+        monkeypatch.setattr(live.news, "look", lambda connection: stuck.wait(10))
+        assert ear.ended(within=3)
+        stuck.set()
+
+
+def test_it_ends_where_the_database_is_away(hubs: Callable[..., Hub]) -> None:
+    """Pages are to say at once that they hear nothing."""
+    hub = hubs(database="there_is_none_of_this_name")
+    assert Ear(hub).ended(within=SOON)
+    assert Ear(hub).ended(within=SOON)
