@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PHONE, Complaints, LockOut, OpenPage, SignIn
-from tests.browser.parts import API, awake, count_changes, dialog, expect_mode, refuse
+from tests.browser.parts import API, awake, count_changes, dialog, expect_mode, hold, refuse
 from tests.serving import Server
 
 Stored = Callable[[str], Any]
@@ -67,6 +67,7 @@ def test_it_still_works_when_the_page_believes_it_is_halted(
     server.sql("UPDATE risk_configs SET trading_mode = 'disabled'")
     desk_page.reload()
     awake(desk_page)
+    hold(desk_page, "/state")
     server.sql("UPDATE risk_configs SET trading_mode = 'paper'")
     desk_page.get_by_role("button", name="Halt trading").click()
     expect(desk_page.get_by_role("status").filter(has_text="Trading is halted already.")).to_be_visible()

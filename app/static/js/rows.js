@@ -1,13 +1,21 @@
 // Rows of a table, kept by the id of what they show. Drawn by hand rather than by Alpine: there may be hundreds, each
 // with a clock, and the rows that came from the server are taken over as they are.
 
+/** Whether two items say the same. Most are the very same objects; of what was read again every one is new. */
+function same(one, other) {
+  if (!one) return false;
+  const differs = Object.keys(other).filter((key) => one[key] !== other[key]);
+  return differs.every((key) => JSON.stringify(one[key]) === JSON.stringify(other[key]));
+}
+
 export function createRows(body, fill) {
   const blank = body.querySelector('template');
   const rows = new Map([...body.querySelectorAll('[data-id]')].map((element) => [element.dataset.id, row(element)]));
 
   function row(element) {
-    const slots = Object.fromEntries([...element.querySelectorAll('[data-slot]')].map((slot) => [slot.dataset.slot, slot]));
-    return { element, slots, shown: '', since: -Infinity };
+    const slots = {};
+    for (const slot of element.querySelectorAll('[data-slot]')) slots[slot.getAttribute('data-slot')] = slot;
+    return { element, slots, shown: null, since: -Infinity };
   }
 
   function made(id) {
@@ -34,9 +42,8 @@ export function createRows(body, fill) {
       let come = [];   // put in together: one by one, hundreds take a second
       for (const item of items) {
         const one = rows.get(item.id) ?? made(item.id);
-        const shown = JSON.stringify(item);
-        if (shown !== one.shown) fill(one, item);
-        one.shown = shown;
+        if (!same(one.shown, item)) fill(one, item);
+        one.shown = item;
         if (one.element !== place) {
           come.push(one.element);
           continue;
