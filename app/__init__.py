@@ -59,6 +59,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["live"] = Hub(database_url(settings))
 
     app.add_template_filter(strict_json.dumps, "exact_json")
+    # The state in a page reads as that of /state does, so that the first to be read after it changes no row.
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
     web.register(app)
     return app
 

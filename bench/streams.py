@@ -2,8 +2,8 @@
 
 Run with `make bench`. The desk as it is deployed, with two workers. First 500 streams are open and an act is done
 now and then; what counts is the time from sending the act to its news on every single stream. What is announced is
-timed apart from what is found by looking, an order that the gate decided. Then the JSON routes are loaded with 500
-idle streams and with none, by turns, and the median of the rounds' ratios counts. What comes on the streams
+timed apart from what is found by looking, an order that the gate decided. Then the JSON routes are loaded on this
+desk and on one without streams, by turns, and the median of the rounds' ratios counts. What comes on the streams
 meanwhile stays in their sockets: the processor that reading it would take is the pages', not the server's.
 """
 
@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from sqlalchemy.engine import URL
+
 from app import schema
 from bench.load import Request, load
 from bench.orders import posting
@@ -29,11 +31,11 @@ from tests.at_once import API, Caller
 from tests.database import new_database, postgres
 from tests.serving import Server, application, serve
 
-ROUNDS = int(os.environ.get("ROUNDS", "8"))
+ROUNDS = int(os.environ.get("ROUNDS", "20"))
 STREAMS = 500
 ACCOUNTS = 10
 ACTS = 30
-SECONDS = 3.0
+SECONDS = 1.0
 CONNECTIONS = 8
 AT_MOST = 250.0  # milliseconds until the news is there, at the median
 AT_LEAST = 0.8  # of the rate without streams
@@ -94,13 +96,10 @@ def crowd(port: int, tokens: list[str]) -> Iterator[Crowd]:
         made.close()
 
 
-def asking(path: str, token: str) -> Request:
-    asked = f"GET {API}{path} HTTP/1.1\r\nHost: desk\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-    return lambda number: asked
-
-
-def delays(desk: Server, pages: Crowd, operator: str, engine: str) -> dict[str, list[float]]:
-    person, bot = Caller(desk.url, operator), Caller(desk.url, engine)
+def delays(desk: Server, pages: Crowd) -> dict[str, list[float]]:
+    """The milliseconds until the news of an act was on each stream, for both kinds of acts."""
+    person = Caller(desk.url, desk.add_token("person", "operator"))
+    bot = Caller(desk.url, desk.add_token("bot", "engine"))
 
     def switch() -> None:
         assert person.put("/signal-layers", {"macro": next(switched)}).status == 200
@@ -117,47 +116,60 @@ def delays(desk: Server, pages: Crowd, operator: str, engine: str) -> dict[str, 
     return found
 
 
-def slowed(port: int, tokens: list[str], routes: dict[str, tuple[Request, bytes]]) -> dict[str, list[float]]:
-    """Of each round the rate with streams over that without."""
-    ratios: dict[str, list[float]] = {name: [] for name in routes}
-    for number in range(ROUNDS):
-        rates: dict[tuple[str, bool], float] = {}
-        for with_streams in (False, True) if number % 2 else (True, False):
-            with ExitStack() as stack:
-                if with_streams:
-                    stack.enter_context(crowd(port, tokens))
-                for name, (request, expected) in routes.items():
-                    measured = load(port, request, connections=CONNECTIONS, seconds=SECONDS, expected=expected)
-                    rates[name, with_streams] = measured.rate
-            time.sleep(0.5)  # for the streams that are gone to be noticed
-        for name in routes:
-            with_, without = rates[name, True], rates[name, False]
-            ratios[name].append(with_ / without)
-            print(f"  {name}: {with_:6.0f}/s with streams, {without:6.0f}/s without", flush=True)
-    return ratios
+@contextmanager
+def desk(server: URL) -> Iterator[Server]:
+    """The desk with two workers, on a database of its own."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        database = stack.enter_context(new_database(server))
+        app = stack.enter_context(application(database, folder))
+        with app.app_context():
+            schema.upgrade(database)
+        yield stack.enter_context(serve(app, database, folder, workers=2))
+
+
+class Loads:
+    """What a desk is loaded with: orders, and a read."""
+
+    def __init__(self, desk: Server) -> None:
+        self.port = port_of(desk)
+        engine, viewer = desk.add_token("load", "engine"), desk.add_token("reader", "viewer")
+        asked = f"GET {API}/approvals HTTP/1.1\r\nHost: desk\r\nAuthorization: Bearer {viewer}\r\n\r\n".encode()
+        self.requests: dict[str, tuple[Request, bytes]] = {
+            "POST /orders": (posting(f"{API}/orders", engine), b"201"),
+            "GET /approvals": (lambda number: asked, b"200"),
+        }
+
+    def rate(self, name: str) -> float:
+        request, expected = self.requests[name]
+        return load(self.port, request, connections=CONNECTIONS, seconds=SECONDS, expected=expected).rate
+
+
+def port_of(desk: Server) -> int:
+    return int(desk.url.rpartition(":")[2])
+
+
+def slowed(crowded: Loads, quiet: Loads) -> dict[str, float]:
+    """The rates with streams over those without, by turns, and the medians of the rounds."""
+    ratios: dict[str, list[float]] = {name: [] for name in quiet.requests}
+    for name, found in ratios.items():
+        crowded.rate(name), quiet.rate(name)  # warm up
+        for number in range(ROUNDS):
+            both = (crowded, quiet) if number % 2 else (quiet, crowded)
+            rates = {each: each.rate(name) for each in both}
+            found.append(rates[crowded] / rates[quiet])
+            print(f"  {name}: {rates[crowded]:6.0f}/s with streams, {rates[quiet]:6.0f}/s without", flush=True)
+    return {name: statistics.median(found) for name, found in ratios.items()}
 
 
 def main() -> int:
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        database = stack.enter_context(new_database(stack.enter_context(postgres(durable=True))))
-        app = stack.enter_context(application(database, folder))
-        with app.app_context():
-            schema.upgrade(database)
-        desk = stack.enter_context(serve(app, database, folder, workers=2))
-        port = int(desk.url.rpartition(":")[2])
-        operator, engine = desk.add_token("operator", "operator"), desk.add_token("engine", "engine")
-        tokens = [desk.add_token(f"page-{number}", "viewer") for number in range(ACCOUNTS)]
-        routes = {
-            "POST /orders": (posting(f"{API}/orders", engine), b"201"),
-            "GET /approvals": (asking("/approvals", operator), b"200"),
-        }
-        for request, expected in routes.values():
-            load(port, request, connections=CONNECTIONS, seconds=2, expected=expected)  # warm up
-        with crowd(port, tokens) as pages:
-            found = delays(desk, pages, operator, engine)
-        time.sleep(1)
-        ratios = {name: statistics.median(each) for name, each in slowed(port, tokens, routes).items()}
+        server = stack.enter_context(postgres(durable=True))
+        crowded, quiet = stack.enter_context(desk(server)), stack.enter_context(desk(server))
+        tokens = [crowded.add_token(f"page-{number}", "viewer") for number in range(ACCOUNTS)]
+        pages = stack.enter_context(crowd(port_of(crowded), tokens))
+        found = delays(crowded, pages)
+        ratios = slowed(Loads(crowded), Loads(quiet))
     missed = 0
     for name, times in found.items():
         median, slow = statistics.median(times), sorted(times)[int(len(times) * 0.99)]

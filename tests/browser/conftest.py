@@ -111,6 +111,7 @@ class Profiles:
         context = self._browser.new_context(base_url=self._url, **options)
         context.set_default_timeout(PATIENCE)
         context.add_init_script(REPORT_VIOLATIONS)
+        context.new_page()  # stays open, or the browser would make a new window and a new process for each test
         return context
 
     def give_back(self, options: dict[str, Any], context: BrowserContext) -> None:
@@ -124,15 +125,15 @@ class Profiles:
             self._free.setdefault(repr(options), []).append(context)
 
     def _forget(self, context: BrowserContext) -> None:
-        for page in context.pages:
+        first, *others = context.pages
+        for page in others:
             page.close()
         context.clear_cookies()
         context.clear_permissions()
         if self._keeps_something(context):
-            page = context.new_page()
-            page.goto("/static/favicon.svg")
-            page.evaluate("localStorage.clear()")
-            page.close()
+            first.goto("/static/favicon.svg")
+            first.evaluate("localStorage.clear()")
+            first.goto("about:blank")
 
     def _keeps_something(self, context: BrowserContext) -> bool:
         return any(origin["localStorage"] for origin in context.storage_state()["origins"])

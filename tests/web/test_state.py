@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
 
+from app.desk import state
+from tests.at_once import until
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Record
@@ -43,6 +50,43 @@ def test_the_time_is_that_of_the_database(operator: Api, desk: Desk) -> None:
     ((after,),) = desk.sql("SELECT clock_timestamp()")
     assert before <= datetime.fromisoformat(shown) <= after
     assert shown.endswith("Z")
+
+
+def test_all_who_ask_at_once_share_one_snapshot_and_each_sees_what_they_did(
+    app: Flask, operator: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, flight, go_on = state.snapshot, app.extensions["state"], threading.Event()
+    begun: list[int] = []
+    asked: list[int] = []
+
+    def slowly() -> dict[str, Any]:
+        begun.append(1)
+        found = taken()
+        assert go_on.wait(10)
+        return found
+
+    def noted() -> Any:
+        asked.append(1)
+        return flight()
+
+    monkeypatch.setattr(state, "snapshot", slowly)
+    monkeypatch.setitem(app.extensions, "state", noted)
+    with ThreadPoolExecutor(20) as pool:
+
+        def ask() -> Future[TestResponse]:
+            return pool.submit(lambda: Api(app.test_client(), None).get("/state", headers=operator.headers))
+
+        first = ask()
+        until(lambda: begun)
+        operator.put("/signal-layers", {"macro": False})
+        others = [ask() for _ in range(15)]
+        until(lambda: len(asked) == 16)
+        time.sleep(0.2)
+        go_on.set()
+        assert first.result().json["signal_layers"]["macro"] is True
+        assert {other.result().json["signal_layers"]["macro"] for other in others} == {False}
+        assert len({(other.result().headers["ETag"], other.result().text) for other in others}) == 1
+    assert len(begun) == 2
 
 
 class TestTheTag:

@@ -29,7 +29,7 @@ from app import accounts, live, streams
 from app.desk.actor import Actor
 from app.domain.roles import Role
 from app.extensions import db
-from app.live import Hub
+from app.live import IN_A_CROWD, LOOK_EVERY, Hub
 from tests.at_once import Caller, Reply, until
 from tests.commands import countersign, on_database, said
 from tests.conftest import API, Api
@@ -553,6 +553,24 @@ class TestABeat:
         monkeypatch.setattr(live.news, "look", lambda connection: stuck.wait(10))
         assert ear.ended(within=3)
         stuck.set()
+
+
+def test_where_orders_come_faster_than_anybody_can_follow_it_tells_of_them_less_often_and_of_the_last(
+    desk: Desk, hubs: Callable[..., Hub]
+) -> None:
+    """Telling five hundred pages ten times a second takes a processor that the orders want."""
+    ear = Ear(hubs())
+    until(lambda: ear.heard)
+    began = time.monotonic()
+    while time.monotonic() < began + 1.5:
+        desk.sql(
+            "INSERT INTO audit_events (actor, action, subject, after, request_id)"
+            """ SELECT 'x', 'order.submit', 'x', '{"status": "released"}', 'x' FROM generate_series(1, 20)"""
+        )
+        time.sleep(0.01)
+    [(version,)] = desk.sql("SELECT max(id) FROM audit_events")
+    until(lambda: ear.heard[-1][1] == b'data: {"state_version": %d}\n\n' % version, SOON)
+    assert len(ear.heard) < 3 + (ear.heard[-1][0] - began) / (LOOK_EVERY * IN_A_CROWD)
 
 
 def test_it_ends_where_the_database_is_away(hubs: Callable[..., Hub]) -> None:
