@@ -28,10 +28,11 @@ _packed_before = lru_cache(maxsize=64)(_packed)
 
 
 def _compress(response: Response) -> Response:
-    if response.mimetype not in LEVELS or response.status_code != 200 or "Content-Encoding" in response.headers:
+    # The stream and whatever else has no length is not for packing; a file has one, and is read here. The answer to an
+    # order is short, and gets no further.
+    if int(response.headers.get("Content-Length", 0)) < LEAST:
         return response
-    # The stream and whatever else has no length is not for packing; a file has one, and is read here.
-    if (response.content_length or 0) < LEAST:
+    if response.mimetype not in LEVELS or response.status_code != 200 or "Content-Encoding" in response.headers:
         return response
     response.vary.add("Accept-Encoding")
     if request.accept_encodings.quality("gzip") <= 0 or request.method == "HEAD":

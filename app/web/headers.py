@@ -44,7 +44,10 @@ def _add_headers(response: Response) -> Response:
     headers.add("X-Request-ID", g.get("request_id", ""))
     if request.endpoint != "static" or response.status_code >= 400:
         headers["Cache-Control"] = "no-store"
-        response.vary.update(("Cookie", "Authorization"))
+        if "Vary" in headers:
+            response.vary.update(("Cookie", "Authorization"))
+        else:
+            headers["Vary"] = "Cookie, Authorization"
     if request.is_secure:
         headers["Strict-Transport-Security"] = HSTS
     return response
