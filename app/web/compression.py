@@ -28,8 +28,8 @@ _packed_before = lru_cache(maxsize=64)(_packed)
 
 
 def _compress(response: Response) -> Response:
-    # The stream and whatever else has no length is not for packing; a file has one, and is read here. The answer to an
-    # order is short, and gets no further.
+    # The stream and whatever else has no length is not for packing; a file has one, and is read here. The answer
+    # to an order is short, and gets no further.
     if int(response.headers.get("Content-Length", 0)) < LEAST:
         return response
     if response.mimetype not in LEVELS or response.status_code != 200 or "Content-Encoding" in response.headers:
