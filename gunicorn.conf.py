@@ -46,14 +46,14 @@ def post_worker_init(worker) -> None:
 
     app = worker.app.wsgi()
     keeper.start(app, database_url(settings))
-    gevent.spawn(end_streams, worker, app.extensions["live"].streams)
+    gevent.spawn(end_waiting, worker, app.extensions["live"])
 
 
-def end_streams(worker, streams) -> None:
-    """Nobody waits for open streams when the worker is told to stop: they end, and pages come back to another."""
+def end_waiting(worker, live) -> None:
+    """A worker that is told to stop waits for no stream and no engine's `wait`: they come back to another."""
     while worker.alive:
         gevent.sleep(0.2)
-    streams.close()
+    live.end()
 
 
 def pre_request(worker, req) -> None:

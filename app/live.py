@@ -46,6 +46,7 @@ class Hub:
         self._waiters: dict[str, set[threading.Event]] = defaultdict(set)
         self._waiting: Counter[int | None] = Counter()
         self._thread: threading.Thread | None = None
+        self.has_ended = False  # then nobody is to wait any longer
         self._stopped = threading.Event()
         self._failures = 0  # one after the other
 
@@ -62,16 +63,17 @@ class Hub:
         """An event that is set when there is news of `key`, or when there may have been some unheard.
 
         Look at the thing itself after this has begun and after every wake: news is only a reason to look. None
-        where too many wait already, of this account or in all: then look, and wait no more.
+        where too many wait already, of this account or in all, or the process ends: then look, and wait no more.
         """
         heard = threading.Event()
         with self._lock:
             crowded = self._waiting[account_id] >= MOST_OF_ONE or self._waiting.total() >= MOST
-            if not crowded:
+            nobody_waits = self.has_ended or crowded
+            if not nobody_waits:
                 self._waiting[account_id] += 1
                 self._waiters[key].add(heard)
                 self._start()
-        if crowded:
+        if nobody_waits:
             yield None
             return
         try:
@@ -83,9 +85,15 @@ class Hub:
                 if not self._waiters[key]:
                     del self._waiters[key]
 
-    def stop(self) -> None:
-        """End the streams, close the connection, and wait until it is closed."""
+    def end(self) -> None:
+        """Whoever waits is answered with what is so now, and streams end: clients come back to another process."""
+        self.has_ended = True
         self.streams.close()
+        self._tell(MANY)
+
+    def stop(self) -> None:
+        """End, close the connection, and wait until it is closed."""
+        self.end()
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()

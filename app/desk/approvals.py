@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from app.desk import orders, rules
 from app.desk.actor import Actor
 from app.desk.errors import Blocked, Decided, Forbidden
-from app.desk.orders import TABLE, WAITS, Shown
+from app.desk.order_lists import WAITS
+from app.desk.orders import TABLE, Shown
 from app.desk.transaction import reading, recording
 from app.domain import gate
 from app.domain.lifecycle import Mover, OrderStatus, owns

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from psycopg.errors import LockNotAvailable
-from sqlalchemy import Row, Select, func, select, text, union_all
+from sqlalchemy import Row, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -35,7 +35,6 @@ GATE = "system:gate"
 ROW_PATIENCE = 5  # times one second
 
 TABLE = Order.__table__
-WAITS = text("orders.status = 'pending_approval'")  # literal: a bound status misses the partial index
 
 
 # Submitting
@@ -293,48 +292,6 @@ def look(actor: Actor, order_id: uuid.UUID) -> tuple[Shown, float]:
             shown = as_json(row, now)
     waits = shown["status"] == OrderStatus.PENDING_APPROVAL
     return shown, (row.expires_at - now).total_seconds() if waits else 0.0
-
-
-def page(
-    actor: Actor,
-    *,
-    status: OrderStatus | None = None,
-    ticker: str | None = None,
-    client_order_id: str | None = None,
-    before_seq: int | None = None,
-    limit: int = 50,
-) -> list[tuple[int, Shown]]:
-    """Up to `limit` orders, newest first, each with its place in the list; an engine sees only its own."""
-    query = select(TABLE).order_by(TABLE.c.seq.desc()).limit(limit)
-    if actor.is_engine:
-        query = query.where(TABLE.c.account_id == actor.account_id)
-    if ticker is not None:
-        query = query.where(TABLE.c.ticker == ticker)
-    if client_order_id is not None:
-        query = query.where(TABLE.c.client_order_id == client_order_id)
-    if before_seq is not None:
-        query = query.where(TABLE.c.seq < before_seq)
-    with reading() as session:
-        now = database_now(session)
-        rows = session.execute(_with_status(query, status, now, limit)).all()
-    return [(row.seq, as_json(row, now)) for row in rows]
-
-
-def _with_status(query: Select[Any], status: OrderStatus | None, now: datetime, limit: int) -> Any:
-    if status is OrderStatus.PENDING_APPROVAL:
-        return query.where(WAITS, TABLE.c.expires_at > now)
-    if status is OrderStatus.EXPIRED:  # written down, or not yet
-        late = query.where(WAITS, TABLE.c.expires_at <= now)
-        both = union_all(query.where(TABLE.c.status == "expired"), late).subquery()
-        return select(both).order_by(both.c.seq.desc()).limit(limit)
-    return query if status is None else query.where(TABLE.c.status == status.value)
-
-
-def recent(session: Session, *, limit: int) -> list[Shown]:
-    """What was decided last, newest first; of those that expired, what has been written down."""
-    query = select(TABLE).where(text("status <> 'pending_approval'"))
-    rows = session.execute(query.order_by(TABLE.c.decided_at.desc(), TABLE.c.seq.desc()).limit(limit)).all()
-    return [as_json(row, row.created_at) for row in rows]
 
 
 def _visible(session: Session, actor: Actor, order_id: uuid.UUID, *, lock: bool = False) -> Row[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from app.desk import approvals, audit, config, lockouts, orders, rules
+from app.desk import approvals, audit, config, lockouts, order_lists, orders, rules
 from app.desk.times import rfc3339
 from app.desk.transaction import reading
 from app.domain.gate import Reason
@@ -55,7 +55,7 @@ def snapshot() -> dict[str, Any]:
             "approvals": [_waiting(*found) for found in waiting],
             "approvals_by_ticker": by_ticker,
             "approvals_total": sum(by_ticker.values()),
-            "recent_orders": orders.recent(session, limit=MOST_RECENT_ORDERS),
+            "recent_orders": order_lists.recent(session, limit=MOST_RECENT_ORDERS),
             "config_version": row.version,
             "state_version": audit.latest_id(session),
             "server_time": rfc3339(now),

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.desk import approvals, orders
+from app.desk import approvals, order_lists, orders
 from app.desk.errors import DeskError, Invalid
 from app.domain.lifecycle import OrderStatus
 from app.forms import ApproveForm, Choice, DecisionForm, DecisionsForm, OrderForm, RejectForm
@@ -54,7 +54,7 @@ def post_order() -> Response:
 def get_orders() -> Response:
     limit = read_limit()
     status = read_choice("status", [str(status) for status in OrderStatus])
-    found = orders.page(
+    found = order_lists.page(
         actor(),
         status=OrderStatus(status) if status else None,
         ticker=read_ticker(),
@@ -70,19 +70,20 @@ def get_orders() -> Response:
 def get_order(order_id: str) -> Response:
     """With `?wait=SECONDS` it answers as soon as the order waits no more; no pool's connection is held meanwhile.
 
-    Where too many wait already, for one account or in one worker (`app/live.py`), it answers at once, like
-    `wait=0`.
+    Where too many wait already, for one account or in one worker (`app/live.py`), or the worker is told to stop,
+    it answers at once, like `wait=0`.
     """
     wanted, until = _order_id(order_id), time.monotonic() + _read_wait()
     order, _ = orders.look(actor(), wanted)
     if order["status"] != OrderStatus.PENDING_APPROVAL or time.monotonic() >= until:
         return answer(order)
-    with hub().listening(str(wanted), actor().account_id) as news:
+    live = hub()
+    with live.listening(str(wanted), actor().account_id) as news:
         while news is not None:
             news.clear()
             order, to_deadline = orders.look(guard.actor_still(), wanted)
             left = until - time.monotonic()
-            if order["status"] != OrderStatus.PENDING_APPROVAL or left <= 0:
+            if order["status"] != OrderStatus.PENDING_APPROVAL or left <= 0 or live.has_ended:
                 return answer(order)
             news.wait(min(left, to_deadline, LOOK_AGAIN))
     return answer(order)

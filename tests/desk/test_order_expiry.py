@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from app.desk import approvals, orders
+from app.desk import approvals, order_lists, orders
 from app.desk.actor import Actor
 from app.desk.errors import Decided
 from app.desk.moves import expire_due
@@ -301,7 +301,7 @@ def test_a_list_of_one_status_never_shows_another_while_deadlines_pass(
     with app.app_context():
         while desk.sql("SELECT 1 FROM orders WHERE expires_at > clock_timestamp() LIMIT 1"):
             for status in (OrderStatus.PENDING_APPROVAL, OrderStatus.EXPIRED):
-                found = orders.page(alice, status=status, limit=200)
+                found = order_lists.page(alice, status=status, limit=200)
                 shown.update((status.value, order["status"]) for _, order in found)
     assert set(shown) == {("pending_approval", "pending_approval"), ("expired", "expired")}
 

@@ -37,7 +37,7 @@ class Demo:
         self._log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "examples.demo", "--instance", str(instance), "--pace", "0.1"],
+                [sys.executable, "-m", "examples.demo", "--instance", str(instance), "--pace", "0.02"],
                 cwd=PROJECT,
                 env=bare(PORT=str(port), **environment),
                 stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from app.live import MOST, MOST_OF_ONE, Hub
 from app.web.orders import LONGEST_WAIT, LOOK_AGAIN
 from tests.at_once import Caller, Reply, results_of, until
 from tests.conftest import API, Api
-from tests.serving import TESTER, Desk, Server
+from tests.serving import TESTER, Desk, Server, serve
 from tests.web.conftest import Browser, assert_problem
 from tests.web.orders import HOLDS, NOBODYS_ID, WEIRD_IDS, client_of, configure, order, sent, set_deadline, waiting
 
@@ -208,6 +209,19 @@ class TestItIsAnsweredAtOnce:
         started = time.monotonic()
         assert engine.get(f"/orders/{made['id']}{query}").json == made
         assert time.monotonic() - started < 1
+
+    def test_when_the_server_is_told_to_stop(self, served: Served, tmp_path: Path) -> None:
+        made = served.send()
+        with serve(served.server.app, served.server.database, tmp_path) as another:
+            engine = Caller(another.url, served.token)
+            path = f"/orders/{made['id']}?wait={LONGEST_WAIT}"
+            waiters = [Waiter(lambda: engine("GET", path, seconds=60)) for _ in range(10)]
+            since = settled(*waiters)
+            another.process.terminate()
+            for waiter in waiters:
+                answer = waiter.answer(since, AT_ALL)
+                assert (answer.status, answer.json["status"]) == (200, "pending_approval")
+            assert another.process.wait(10) == 0  # long before gunicorn loses its patience with them
 
 
 class TestItIsAnsweredAtTheEndOfTheWait:

@@ -1,0 +1,81 @@
+"""Lists of orders, at the speed of the first day however many there are."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, literal, select, text, tuple_, union_all
+from sqlalchemy.orm import Session
+
+from app.desk.actor import Actor
+from app.desk.orders import Shown, as_json, database_now
+from app.desk.transaction import reading
+from app.domain.lifecycle import OrderStatus
+from app.models import Order
+
+TABLE = Order.__table__
+WAITS = text("orders.status = 'pending_approval'")  # literal: a bound status misses the partial index
+WALKED = ("ticker", "account_id", "status")  # what a list is narrowed by, and has an index with `seq`
+END_OF_LIST = 2**63 - 1
+
+
+def page(
+    actor: Actor,
+    *,
+    status: OrderStatus | None = None,
+    ticker: str | None = None,
+    client_order_id: str | None = None,
+    before_seq: int | None = None,
+    limit: int = 50,
+) -> list[tuple[int, Shown]]:
+    """Up to `limit` orders, newest first, each with its place in the list; an engine sees only its own."""
+    asked = {
+        "client_order_id": client_order_id,
+        "ticker": ticker,
+        "account_id": actor.account_id if actor.is_engine else None,
+        "status": status.value if status else None,
+    }
+    with reading() as session:
+        now = database_now(session)
+        is_so = {name: value for name, value in asked.items() if value is not None}
+        rows = session.execute(_newest(is_so, now, before_seq or END_OF_LIST, limit)).all()
+    return [(row.seq, as_json(row, now)) for row in rows]
+
+
+def _newest(is_so: dict[str, Any], now: datetime, before: int, limit: int) -> Select[Any]:
+    if is_so.get("status") == OrderStatus.PENDING_APPROVAL:
+        return _waiting(is_so, before, limit).where(TABLE.c.expires_at > now)
+    written = _written(is_so, before, limit)
+    if is_so.get("status") != OrderStatus.EXPIRED:
+        return written
+    late = _waiting(is_so, before, limit).where(TABLE.c.expires_at <= now)
+    both = union_all(written, late).subquery()
+    return select(both).order_by(both.c.seq.desc()).limit(limit)
+
+
+def _waiting(is_so: dict[str, Any], before: int, limit: int) -> Select[Any]:
+    """Of those that wait, or have expired and nobody has written it down: few, found by their own index."""
+    others = (TABLE.c[name] == value for name, value in is_so.items() if name != "status")
+    return select(TABLE).where(WAITS, *others, TABLE.c.seq < before).order_by(TABLE.c.seq.desc()).limit(limit)
+
+
+def _written(is_so: dict[str, Any], before: int, limit: int) -> Select[Any]:
+    """By the index on (walked, seq). Asked for equality, the planner takes the one on `seq` alone where it thinks
+    the value frequent, and passes all that was written since; a range of one value leaves it no such way."""
+    walked = None if "client_order_id" in is_so else next(filter(is_so.__contains__, WALKED), None)
+    query = select(TABLE).where(*(TABLE.c[name] == value for name, value in is_so.items() if name != walked))
+    seq = TABLE.c.seq
+    if walked is None:
+        return query.where(seq < before).order_by(seq.desc()).limit(limit)
+    column = TABLE.c[walked]
+    first, last = literal(is_so[walked], column.type), literal(before, seq.type)
+    one_value = query.where(column >= first, tuple_(column, seq) < tuple_(first, last))
+    return one_value.order_by(column.desc(), seq.desc()).limit(limit)
+
+
+def recent(session: Session, *, limit: int) -> list[Shown]:
+    """What was decided last, newest first; of those that expired, what has been written down."""
+    query = select(TABLE).where(text("status <> 'pending_approval'"))
+    rows = session.execute(query.order_by(TABLE.c.decided_at.desc(), TABLE.c.seq.desc()).limit(limit)).all()
+    return [as_json(row, row.created_at) for row in rows]
