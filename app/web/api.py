@@ -179,16 +179,19 @@ def get_state() -> Response:
 def written_state() -> tuple[str, str, str]:
     """The snapshot as it is sent, its tag, and its time."""
     snapshot = state.snapshot()
-    time = snapshot.pop("server_time")
-    shown = strict_json.dumps(snapshot)
-    return f'{{"server_time": {strict_json.dumps(time)}, {shown[1:]}', _tag_of(shown), time
+    shown, time = _less_the_time(snapshot), snapshot["server_time"]
+    return f'{{"server_time": {strict_json.dumps(time)}, {shown[1:]}', _hash(shown), time
 
 
 def tag_of(snapshot: dict[str, Any]) -> str:
     """The tag of a snapshot covers all that is shown, less the time: an expiry changes it though nothing was
     written."""
-    return _tag_of(strict_json.dumps({key: value for key, value in snapshot.items() if key != "server_time"}))
+    return _hash(_less_the_time(snapshot))
 
 
-def _tag_of(shown: str) -> str:
-    return hashlib.sha256(shown.encode()).hexdigest()[:32]
+def _less_the_time(snapshot: dict[str, Any]) -> str:
+    return strict_json.dumps({key: value for key, value in snapshot.items() if key != "server_time"})
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

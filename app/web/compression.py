@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 from flask import Flask, Response, request
@@ -23,8 +24,15 @@ def _packed(body: bytes, level: int) -> bytes:
     return gzip.compress(body, level, mtime=0)
 
 
-# A state goes to many pages at once, and the files are always the same.
-_packed_before = lru_cache(maxsize=64)(_packed)
+# The files are always the same; a state goes to many pages at once, and a former one to nobody.
+_packed_file = lru_cache(maxsize=64)(_packed)
+_packed_state = lru_cache(maxsize=2)(_packed)
+
+
+def _pack_of(response: Response) -> Callable[[bytes, int], bytes]:
+    if "ETag" not in response.headers:
+        return _packed
+    return _packed_state if response.mimetype == "application/json" else _packed_file
 
 
 def _compress(response: Response) -> Response:
@@ -38,8 +46,7 @@ def _compress(response: Response) -> Response:
     if request.accept_encodings.quality("gzip") <= 0 or request.method == "HEAD":
         return response
     response.direct_passthrough = False
-    pack = _packed_before if "ETag" in response.headers else _packed
-    response.set_data(pack(response.get_data(), LEVELS[response.mimetype]))
+    response.set_data(_pack_of(response)(response.get_data(), LEVELS[response.mimetype]))
     response.headers["Content-Encoding"] = "gzip"
     return response
 

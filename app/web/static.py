@@ -15,19 +15,29 @@ from flask import Flask, Response
 VERSION = re.compile(r"v-[0-9a-f]{12}", re.ASCII)
 FOR_GOOD = "public, max-age=31536000, immutable"
 
+Stamp = tuple[int, int]  # when it was changed, and how long it is
 
-def _version(folder: Path) -> str:
-    digest = hashlib.sha256()
+
+def _version(folder: Path) -> tuple[str, dict[str, Stamp]]:
+    """The name for what the files hold, and what each of them looked like from outside."""
+    digest, stamps = hashlib.sha256(), {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        name = path.relative_to(folder).as_posix()
+        stamps[name], content = _stamp(path), path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
-    return f"v-{digest.hexdigest()[:12]}"
+    return f"v-{digest.hexdigest()[:12]}", stamps
+
+
+def _stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def register(app: Flask) -> None:
     """Let `url_for("static", ...)` name the version, and the files be found by it."""
-    version = _version(Path(app.static_folder or ""))
+    folder = Path(app.static_folder or "")
+    version, stamps = _version(folder)
 
     @app.url_defaults
     def name_version(endpoint: str, values: dict[str, Any]) -> None:
@@ -36,10 +46,10 @@ def register(app: Flask) -> None:
 
     def serve(filename: str) -> Response:
         asked, _, rest = filename.partition("/")
-        # During an upgrade the page may come from one host and its files from another: any version finds the
-        # files that are here, but only their own is kept.
+        # During an upgrade the page may come from one host and its files from another, or the files be newer than
+        # the process: any version finds the files that are here, but only under their own name are they kept.
         response = app.send_static_file(rest if VERSION.fullmatch(asked) else filename)
-        if asked == version:
+        if asked == version and stamps.get(rest) == _stamp(folder / rest):
             response.headers["Cache-Control"] = FOR_GOOD
         return response
 

@@ -76,27 +76,6 @@ def _orders() -> None:
         sa.CheckConstraint(
             "status <> 'pending_approval' OR expires_at IS NOT NULL", name=op.f("ck_orders_deadline")
         ),
-        sa.CheckConstraint(
-            "expires_at > created_at AND expires_at < '9999-01-01+00'", name=op.f("ck_orders_expires_at")
-        ),
-        sa.CheckConstraint(
-            "status <> 'released'"
-            " OR trading_mode <> 'disabled' AND (expires_at IS NULL OR decided_at < expires_at)",
-            name=op.f("ck_orders_released"),
-        ),
-        sa.CheckConstraint(
-            "status <> 'expired' OR expires_at IS NOT NULL AND decided_at = expires_at",
-            name=op.f("ck_orders_expired"),
-        ),
-        sa.CheckConstraint(
-            "jsonb_typeof(reasons) = 'array' AND (status = 'blocked') = (reasons <> '[]'::jsonb)",
-            name=op.f("ck_orders_reasons"),
-        ),
-        sa.CheckConstraint("status <> 'rejected' OR decision_note IS NOT NULL", name=op.f("ck_orders_rejected")),
-        sa.CheckConstraint(
-            "length(strategy) <= 200 AND length(rationale) <= 4000 AND length(decision_note) <= 500",
-            name=op.f("ck_orders_words"),
-        ),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_orders")),
         sa.UniqueConstraint("id", name=op.f("uq_orders_id")),
         sa.UniqueConstraint("account_id", "client_order_id", name=op.f("uq_orders_account_id_client_order_id")),

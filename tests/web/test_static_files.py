@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, url_for
 from werkzeug.test import TestResponse
 
 from app.web import static
@@ -59,12 +59,28 @@ def test_a_file_that_is_not_there_is_not_kept(fetch: Callable[..., TestResponse]
     assert (answer.status_code, answer.headers["Cache-Control"]) == (404, "no-store")
 
 
+def test_a_file_that_is_newer_than_the_process_is_not_kept_under_its_name(tmp_path: Path) -> None:
+    """Upgraded in place, an old worker would give new files an old name for a year."""
+    for name in ("a.js", "b.js"):
+        (tmp_path / name).write_text("1")
+    app = Flask(__name__, static_folder=tmp_path, static_url_path="/static")
+    static.register(app)
+    with app.test_request_context():
+        names = [url_for("static", filename=name) for name in ("a.js", "b.js")]
+    (tmp_path / "a.js").write_text("22")
+    kept = []
+    for name in names:
+        with app.test_client().get(name) as answer:
+            kept.append(answer.headers["Cache-Control"] == FOR_GOOD)
+    assert kept == [False, True]
+
+
 def test_the_version_changes_with_any_file(tmp_path: Path) -> None:
-    seen = [static._version(tmp_path)]
+    seen = [static._version(tmp_path)[0]]
     for name, content in (("a.js", "1"), ("a.js", "2"), ("b.js", ""), ("css/a.js", "2")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-        seen.append(static._version(tmp_path))
+        seen.append(static._version(tmp_path)[0])
     (tmp_path / "b.js").unlink()
-    seen.append(static._version(tmp_path))
+    seen.append(static._version(tmp_path)[0])
     assert len(set(seen)) == len(seen)
