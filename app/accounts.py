@@ -175,12 +175,6 @@ class Claim:
         return TokenHolder(account_id, name, Role(role), allow_live, self.token_id)
 
 
-def holder_of(token: str) -> TokenHolder | None:
-    """The account that `ID.SECRET` belongs to, or None when it is unknown, wrong or revoked."""
-    claim = Claim.read(token)
-    return claim.look_up() if claim else None
-
-
 def password_matches(name: str, password: str) -> Row[int, str, str, str | None] | None:
     """The account (`id`, `name`, `role`) that `password` opens, or None; takes the same time either way."""
     with reading() as session:

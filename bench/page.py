@@ -7,19 +7,15 @@ times, then hears of changes. What is counted is the time in which scripts ran, 
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
-from app import schema
 from tests.browser.chromium import executable
 from tests.browser.conftest import FLAGS
 from tests.browser.parts import awake
 from tests.crowds import orders_wait, symbols_are_locked_out
-from tests.database import new_database, postgres
-from tests.serving import Server, application, serve
+from tests.serving import Server, serve_a_new_desk
 
 ROUNDS = 7
 ORDERS, LOCKOUTS = 500, 200
@@ -77,27 +73,19 @@ def settle(page: Page) -> None:
 
 
 def main() -> int:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        postgres() as cluster,
-        new_database(cluster) as url,
-        application(url, Path(folder)) as app,
-    ):
-        with app.app_context():
-            schema.upgrade(url)
-        with serve(app, url, Path(folder)) as server, sync_playwright() as playwright:
-            server.add_token("bench", "engine")
-            orders_wait(server, ORDERS)
-            symbols_are_locked_out(server, LOCKOUTS)
-            browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            measured = page.context.new_cdp_session(page)
-            measured.send("Performance.enable")
-            sign_in(page, server)
-            # Whatever else the machine does comes on top, so the least is nearest to what the page itself costs.
-            loads = min(load(page, measured, server) for _ in range(ROUNDS))
-            changes = min(change(page, measured, server, number) for number in range(1, ROUNDS + 1))
-            browser.close()
+    with serve_a_new_desk() as server, sync_playwright() as playwright:
+        server.add_token("bench", "engine")
+        orders_wait(server, ORDERS)
+        symbols_are_locked_out(server, LOCKOUTS)
+        browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        measured = page.context.new_cdp_session(page)
+        measured.send("Performance.enable")
+        sign_in(page, server)
+        # Whatever else the machine does comes on top, so the least is nearest to what the page itself costs.
+        loads = min(load(page, measured, server) for _ in range(ROUNDS))
+        changes = min(change(page, measured, server, number) for number in range(1, ROUNDS + 1))
+        browser.close()
     print(f"a load with {ORDERS} orders and {LOCKOUTS} lockouts: {loads:5.0f} ms of scripting (<= {AT_MOST})")
     print(f"a change:  {changes:5.0f} ms, {changes / loads:4.2f} of a load (<= {OF_A_LOAD})")
     return 0 if loads <= AT_MOST and changes <= OF_A_LOAD * loads else 1

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -19,12 +20,12 @@ from flask import Flask
 from psycopg.errors import DeadlockDetected
 from sqlalchemy.engine import URL
 
-from app import accounts, create_app
+from app import accounts, create_app, schema
 from app.desk.actor import Actor
 from app.domain.roles import Role
 from app.extensions import db
 from app.settings import PROJECT, Settings
-from tests.database import EMPTY, connect
+from tests.database import EMPTY, connect, new_database, postgres
 
 TESTER = Actor("cli:tests", Role.ADMIN, "tests")
 SECRET_KEY = "a secret for tests only"
@@ -134,6 +135,21 @@ def serve(app: Flask, database: URL, instance: Path, *, workers: int = 2) -> Ite
             process.wait()
         log.close()
         server.close()
+
+
+@contextmanager
+def serve_a_new_desk() -> Iterator[Server]:
+    """On a PostgreSQL of its own, for what is no test of pytest's."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        postgres() as cluster,
+        new_database(cluster) as url,
+        application(url, Path(folder)) as app,
+    ):
+        with app.app_context():
+            schema.upgrade(url)
+        with serve(app, url, Path(folder)) as server:
+            yield server
 
 
 def _wait_until_ready(server: Server, instance: Path) -> None:

@@ -99,7 +99,7 @@ def _check() -> Response | None:
         raise Refusal(HTTPStatus.FORBIDDEN, "this route is not in the table of permissions")
     if right is Open.NO_CREDENTIAL:
         return None
-    if _is_taken_down(right, (request.method, request.url_rule.rule)):
+    if _is_deferred(right, (request.method, request.url_rule.rule)):
         return None
     g.actor = _who()
     if right is not Open.ANYBODY:
@@ -114,8 +114,8 @@ def _check() -> Response | None:
     return None
 
 
-def _is_taken_down(right: Right, route: tuple[str, str]) -> bool:
-    """Whether this is a token that the route looks up by itself; whatever else may be shown is looked at here."""
+def _is_deferred(right: Right, route: tuple[str, str]) -> bool:
+    """Whether a token was shown that the desk looks up with the rules; what else is shown is looked at here."""
     claim = _claim() if isinstance(right, Act) and route in IN_TRANSACTION and not request.cookies else None
     if claim is None or not isinstance(right, Act):
         return False

@@ -135,7 +135,7 @@ PICTURES: tuple[tuple[str, str, str, Act | None], ...] = (
     ("selected", "operator", "day", lambda page: page.get_by_label("Select all").check()),
     ("going-live", "admin", "day", lambda page: page.get_by_role("button", name="Go live…").click()),
     ("switching", "admin", "day", lambda page: switch(page, LIVE).click()),
-    ("keys", "operator", "day", lambda page: page.get_by_role("button", name="Keys").click()),
+    ("keys", "operator", "day", lambda page: page.keyboard.press("?")),
     ("lost", "operator", "day", _lost),
     ("broken", "admin", "broken", None),
     ("crowd", "operator", "crowd", None),

@@ -300,9 +300,11 @@ def test_no_mix_of_acts_ever_deadlocks(desk: Desk, app: Flask) -> None:
 
     def rotate() -> None:
         token = accounts.add_token(TESTER, "engine", Role.ENGINE, owner="alice")
-        assert accounts.holder_of(token) is not None
-        accounts.revoke_token(TESTER, token.partition(".")[0])
-        assert accounts.holder_of(token) is None
+        claim = accounts.Claim.read(token)
+        assert claim is not None
+        assert claim.look_up() is not None
+        accounts.revoke_token(TESTER, claim.token_id)
+        assert claim.look_up() is None
 
     acts: list[Callable[[], Any]] = [
         lambda: config.change_approval_config(TESTER, {"auto_approve_paper": random.random() < 0.5}),
