@@ -9,6 +9,8 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import socket  # noqa: E402
+
 from app import waiting  # noqa: E402
 from app.settings import Settings  # noqa: E402
 
@@ -31,6 +33,7 @@ if files < worker_connections + 200:
 timeout = 30
 graceful_timeout = 15
 keepalive = 5
+GONE_AFTER = 30_000  # milliseconds
 control_socket_disable = True
 # Only TRUSTED_PROXIES says whose X-Forwarded-* headers count (ProxyFix); gunicorn itself believes nobody.
 forwarded_allow_ips = ""
@@ -38,6 +41,14 @@ forwarder_headers = ""
 # A line or a header longer than this is nobody's order.
 limit_request_line = 8190
 limit_request_field_size = 8190
+
+
+def when_ready(server) -> None:
+    """A client that sleeps, is gone or never reads is given up soon, with all that was written for it: not after
+    the quarter of an hour for which the kernel would go on trying. Connections have it from where they come in."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        for listener in server.LISTENERS:
+            listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER)
 
 
 def post_worker_init(worker) -> None:

@@ -14,7 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import schema, strict_json, web
 from app.desk import orders
-from app.desk.transaction import CREDENTIALS, DECISIONS, RULES, SESSION_SETTINGS, SHORT_SETTINGS
+from app.desk.transaction import CONNECTING, CREDENTIALS, DECISIONS, RULES, SESSION_SETTINGS, SHORT_SETTINGS
 from app.embedded import EmbeddedPostgres
 from app.extensions import csrf, db, migrate
 from app.live import Hub
@@ -81,7 +81,7 @@ def _pool(name: str, *, size: int, overflow: int = 0) -> dict[str, Any]:
         "pool_size": size,
         "max_overflow": overflow,
         "pool_timeout": 5,
-        "connect_args": {"connect_timeout": 5, "application_name": name},
+        "connect_args": {**CONNECTING, "application_name": name},
     }
 
 

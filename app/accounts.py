@@ -6,16 +6,15 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from gevent import get_hub, monkey
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from app.aside import aside
 from app.desk import audit
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Invalid, NotFound
@@ -184,7 +183,7 @@ def password_matches(name: str, password: str) -> Row[int, str, str, str | None]
             )
         ).one_or_none()
     # The database connection is back in the pool by now: hashing takes as long as twenty queries.
-    matches = _aside(_verifies, row.password_hash if row else NOBODYS_HASH, password[:MAX_PASSWORD_LENGTH])
+    matches = aside(_verifies, row.password_hash if row else NOBODYS_HASH, password[:MAX_PASSWORD_LENGTH])
     return row if matches else None
 
 
@@ -193,16 +192,6 @@ def _verifies(password_hash: str, password: str) -> bool:
         return HASHER.verify(password_hash, password)
     except (VerificationError, InvalidHashError):
         return False
-
-
-def _aside(work: Callable[..., bool], *arguments: object) -> bool:
-    """Do what keeps a processor busy in a thread of its own, where the server is a loop that it would hold up.
-
-    `work` must not raise: gevent would write a traceback of it to the log.
-    """
-    if monkey.is_module_patched("threading"):
-        return bool(get_hub().threadpool.apply(work, arguments))
-    return work(*arguments)
 
 
 def _check_name(name: str) -> None:

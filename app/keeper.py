@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.desk import moves, sealing
 from app.desk.actor import Actor
+from app.desk.transaction import CONNECTING
 from app.domain.roles import Role
 
 # It lives in the server's workers and speaks through the server's log, which writes down what is no warning too.
@@ -60,11 +61,7 @@ def _connect(dsn: str) -> psycopg.Connection:
         dsn,
         autocommit=True,
         application_name=f"countersign keeper {os.getpid()}",
-        connect_timeout=5,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-        tcp_user_timeout=10_000,
+        **CONNECTING,
     )
 
 

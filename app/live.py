@@ -18,6 +18,7 @@ from app import sign_in, streams
 from app.desk import news
 from app.desk.actor import Actor
 from app.desk.moves import CHANNEL, MANY
+from app.desk.transaction import CONNECTING
 from app.domain.roles import Act, may
 from app.streams import Stream, Streams
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 AGAIN_AFTER = 1.0  # seconds, when there is no connection
 PATIENCE = "SET statement_timeout = '5s'"
+STUCK_AFTER = 6.0  # seconds
 # While streams are open:
 ROUNDS_EVERY = 0.1  # seconds, at the least between two rounds of news
 LOOK_EVERY = 0.15  # seconds, for what nobody announces
@@ -46,12 +48,16 @@ class Hub:
         self._waiters: dict[str, set[threading.Event]] = defaultdict(set)
         self._waiting: Counter[int | None] = Counter()
         self._thread: threading.Thread | None = None
+        self._looked_at = 0.0
         self.has_ended = False  # then nobody is to wait any longer
         self._stopped = threading.Event()
         self._failures = 0  # one after the other
 
     def stream(self, actor: Actor) -> Stream | None:
-        """News while the credential of `actor` holds, to be closed; None where too many hear it already."""
+        """News while the credential of `actor` holds, to be closed; None where too many hear it already, or where
+        nobody has looked for any in a while."""
+        if self._thread is not None and time.monotonic() - self._looked_at > STUCK_AFTER:
+            return None
         stream = self.streams.open(actor.account_id, actor.token_id or actor.session_hash)
         if stream is not None:
             with self._lock:
@@ -100,6 +106,7 @@ class Hub:
 
     def _start(self) -> None:
         if self._thread is None:
+            self._looked_at = time.monotonic()
             self._thread = threading.Thread(target=self._run, name="live", daemon=True)
             self._thread.start()
 
@@ -131,18 +138,14 @@ class Hub:
                         self._tell(heard.payload)
                         watch.ask_again |= heard.payload == MANY
                 watch.turn()
-                self._failures = 0
+                self._failures, self._looked_at = 0, time.monotonic()
 
     def _connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(
             self._dsn,
             autocommit=True,
             application_name="countersign live",
-            connect_timeout=5,
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-            tcp_user_timeout=10_000,
+            **CONNECTING,
         )
 
     def _tell(self, key: str) -> None:

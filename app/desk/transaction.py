@@ -52,6 +52,14 @@ BEGIN_DECISION = f"""
     BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_shared({RULES_LOCK});
     SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '1s'"""
 
+# A host that vanishes is given up soon, not after the quarter of an hour for which the kernel would go on trying.
+CONNECTING: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 SESSION_SETTINGS = """
     SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;
     SET synchronous_commit = on;

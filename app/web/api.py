@@ -38,7 +38,7 @@ from app.web.body import (
     read_word,
     write_cursor,
 )
-from app.web.errors import Refusal
+from app.web.errors import BUSY, Refusal
 from app.web.guard import actor
 from app.web.permissions import API
 
@@ -172,15 +172,19 @@ def get_audit() -> Response:
 @blueprint.get("/state")
 def get_state() -> Response:
     # The same for everybody who may read it, and after a change everybody does.
-    text, tag, time = current_app.extensions["state"]()
-    return answer_unless_known(text, tag, **{"Server-Time": time})
+    try:
+        written, tag, time = current_app.extensions["state"]()
+    except TimeoutError:
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, BUSY, "busy", {"Retry-After": "1"}) from None
+    return answer_unless_known(written, tag, **{"Server-Time": time})
 
 
-def written_state() -> tuple[str, str, str]:
+def written_state() -> tuple[bytes, str, str]:
     """The snapshot as it is sent, its tag, and its time."""
     snapshot = state.snapshot()
     shown, time = _less_the_time(snapshot), snapshot["server_time"]
-    return f'{{"server_time": {strict_json.dumps(time)}, {shown[1:]}', _hash(shown), time
+    written = f'{{"server_time": {strict_json.dumps(time)}, {shown[1:]}'
+    return written.encode(), _hash(shown), time
 
 
 def tag_of(snapshot: dict[str, Any]) -> str:

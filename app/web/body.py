@@ -35,7 +35,7 @@ def answer(data: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return _written(strict_json.dumps(data), status, headers)
 
 
-def answer_unless_known(text: str, tag: str, **more: str) -> Response:
+def answer_unless_known(text: str | bytes, tag: str, **more: str) -> Response:
     """JSON that is written already, with its ETag, or 304 where If-None-Match has it. No other condition is for
     reading."""
     headers = {"ETag": f'"{tag}"', **more}
@@ -44,7 +44,7 @@ def answer_unless_known(text: str, tag: str, **more: str) -> Response:
     return _written(text, HTTPStatus.OK, headers)
 
 
-def _written(text: str, status: int, headers: Mapping[str, str] | None) -> Response:
+def _written(text: str | bytes, status: int, headers: Mapping[str, str] | None) -> Response:
     return Response(text, status, dict(headers or {}), content_type="application/json")
 
 

@@ -10,13 +10,18 @@ import gzip
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from http import HTTPStatus
 
 from flask import Flask, Response, request
 from jinja2.ext import Extension
 
+from app.aside import aside
+
 LEAST = 1000  # bytes; below that nothing is gained
-# What is sent, and how hard it is worked on. A state may be large, and nobody is to wait for it.
-LEVELS = {"text/html": 9, "text/css": 9, "text/javascript": 9, "image/svg+xml": 9, "application/json": 5}
+# What is packed, and how hard it is worked on: files once; some other texts would take ten seconds at 9.
+LEVELS = {"text/css": 9, "text/javascript": 9, "image/svg+xml": 9, "text/html": 6, "application/json": 5}
+LARGE = 256 * 1024  # bytes; nobody is to wait while more than that is packed
+LEVEL_IF_LARGE = 1
 INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
@@ -38,6 +43,9 @@ def _pack_of(response: Response) -> Callable[[bytes, int], bytes]:
 def _compress(response: Response) -> Response:
     # The stream and whatever else has no length is not for packing; a file has one, and is read here. The answer
     # to an order is short, and gets no further.
+    if response.status_code == HTTPStatus.NOT_MODIFIED:
+        response.vary.add("Accept-Encoding")
+        return response
     if int(response.headers.get("Content-Length", 0)) < LEAST:
         return response
     if response.mimetype not in LEVELS or response.status_code != 200 or "Content-Encoding" in response.headers:
@@ -46,7 +54,8 @@ def _compress(response: Response) -> Response:
     if request.accept_encodings.quality("gzip") <= 0 or request.method == "HEAD":
         return response
     response.direct_passthrough = False
-    response.set_data(_pack_of(response)(response.get_data(), LEVELS[response.mimetype]))
+    pack, body, level = _pack_of(response), response.get_data(), LEVELS[response.mimetype]
+    response.set_data(pack(body, level) if len(body) <= LARGE else aside(pack, body, LEVEL_IF_LARGE))
     response.headers["Content-Encoding"] = "gzip"
     return response
 

@@ -21,6 +21,8 @@ from app.web.permissions import IN_TRANSACTION, Open, Right, right_for
 
 SESSION_KEY = "sid"
 LARGEST_FORM = 64 * 1024  # bytes
+# Of a body that is read before its sender is looked up, in bytes: nobody who is unknown is to keep us at work.
+DEFERRED_BODY = 16 * 1024
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="countersign"'}
 
 
@@ -99,7 +101,7 @@ def _check() -> Response | None:
         raise Refusal(HTTPStatus.FORBIDDEN, "this route is not in the table of permissions")
     if right is Open.NO_CREDENTIAL:
         return None
-    if _is_deferred(right, (request.method, request.url_rule.rule)):
+    if (request.method, request.url_rule.rule) in IN_TRANSACTION and _is_deferred(right):
         return None
     g.actor = _who()
     if right is not Open.ANYBODY:
@@ -114,9 +116,10 @@ def _check() -> Response | None:
     return None
 
 
-def _is_deferred(right: Right, route: tuple[str, str]) -> bool:
+def _is_deferred(right: Right) -> bool:
     """Whether a token was shown that the desk looks up with the rules; what else is shown is looked at here."""
-    claim = _claim() if isinstance(right, Act) and route in IN_TRANSACTION and not request.cookies else None
+    small = (request.content_length or DEFERRED_BODY + 1) <= DEFERRED_BODY
+    claim = _claim() if small and isinstance(right, Act) and not request.cookies else None
     if claim is None or not isinstance(right, Act):
         return False
     g.sender = Sender(claim, right)

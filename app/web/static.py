@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 VERSION = re.compile(r"v-[0-9a-f]{12}", re.ASCII)
 FOR_GOOD = "public, max-age=31536000, immutable"
@@ -34,6 +34,17 @@ def _stamp(path: Path) -> Stamp:
     return status.st_mtime_ns, status.st_size
 
 
+def _send(app: Flask, filename: str) -> Response:
+    """Whole: a part of a file as it is could be joined to a part of the same file packed."""
+    request.environ.pop("HTTP_RANGE", None)
+    response = app.send_static_file(filename)
+    response.headers.pop("Accept-Ranges", None)
+    etag, _ = response.get_etag()
+    if etag:
+        response.set_etag(etag, weak=True)
+    return response
+
+
 def register(app: Flask) -> None:
     """Let `url_for("static", ...)` name the version, and the files be found by it."""
     folder = Path(app.static_folder or "")
@@ -48,7 +59,7 @@ def register(app: Flask) -> None:
         asked, _, rest = filename.partition("/")
         # During an upgrade the page may come from one host and its files from another, or the files be newer than
         # the process: any version finds the files that are here, but only under their own name are they kept.
-        response = app.send_static_file(rest if VERSION.fullmatch(asked) else filename)
+        response = _send(app, rest if VERSION.fullmatch(asked) else filename)
         if asked == version and stamps.get(rest) == _stamp(folder / rest):
             response.headers["Cache-Control"] = FOR_GOOD
         return response

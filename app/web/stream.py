@@ -15,7 +15,6 @@ from app.web.permissions import API
 
 EVENTS = "text/event-stream"
 HEADERS = {"X-Accel-Buffering": "no"}  # or nginx would keep events back
-GONE_AFTER = 30_000  # milliseconds
 
 blueprint = Blueprint("stream", __name__, url_prefix=API)
 
@@ -32,7 +31,7 @@ def get_stream() -> Response:
     if stream is None:
         raise Refusal(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "too many streams are open: read /state now and then, and try again later",
+            "no more streams can be opened now: read /state now and then, and try again later",
             "busy",
             {"Retry-After": "10"},
         )
@@ -43,13 +42,5 @@ def get_stream() -> Response:
         raise
     connection = request.environ.get("gunicorn.socket")
     if connection is not None:
-        _give_up_soon(connection)
         stream.is_broken = lambda: bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     return Response(stream, headers=HEADERS, content_type=EVENTS)
-
-
-def _give_up_soon(connection: socket.socket) -> None:
-    """A machine that sleeps answers no more: the kernel is to break the connection soon, not after the quarter of
-    an hour for which it would go on trying."""
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER)

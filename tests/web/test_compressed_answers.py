@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
+from app.web.compression import LARGE
 from tests.conftest import Api
 from tests.web.conftest import Browser
 from tests.web.orders import waiting
 
+FASTEST = 4  # RFC 1952, 2.3.1: "compressor used fastest algorithm", in the byte XFL
 GZIP = {"Accept-Encoding": "gzip, deflate, br"}
 EVERY_TIME_ANOTHER = re.compile(
     r'"csrf[-_]token" (content|value)="[^"]+"|"\d{4}-\d\d-\d\dT[^"]+"|\d\d:\d\d:\d\d UTC'
@@ -28,6 +30,20 @@ def test_a_state_is(operator: Api, engine: Api, holding: None) -> None:
     assert "Accept-Encoding" in packed.headers["Vary"]
     assert "Accept-Encoding" in plain.headers["Vary"]
     assert json.loads(gzip.decompress(packed.data)) | {"server_time": ""} == plain.json | {"server_time": ""}
+
+
+def test_a_large_one_is_packed_lightly_for_nobody_is_to_wait_meanwhile(
+    operator: Api, engine: Api, holding: None
+) -> None:
+    for _ in range(8):
+        waiting(engine, rationale="\U0001f600\U0001f601" * 2000)
+    for path in ("/state", "/orders"):
+        plain, packed = operator.get(path), operator.get(path, headers=GZIP)
+        assert len(plain.data) > LARGE
+        assert len(packed.data) < len(plain.data) / 10
+        assert packed.data[8] == FASTEST
+        now = {"server_time": ""}
+        assert json.loads(gzip.decompress(packed.data)) | now == plain.json | now
 
 
 def test_it_keeps_its_tag(operator: Api, engine: Api, holding: None) -> None:

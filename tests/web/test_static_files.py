@@ -59,6 +59,20 @@ def test_a_file_that_is_not_there_is_not_kept(fetch: Callable[..., TestResponse]
     assert (answer.status_code, answer.headers["Cache-Control"]) == (404, "no-store")
 
 
+def test_it_is_sent_whole_whatever_part_is_asked_for(fetch: Callable[..., TestResponse], style: str) -> None:
+    """A part of the file joined to a part of the packed file would be neither, and be kept for a year."""
+    whole = fetch(style)
+    etag = whole.headers["ETag"]
+    assert etag.startswith('W/"')
+    for more in ({}, {"If-Range": etag}, {"If-Range": etag.removeprefix("W/")}):
+        part = fetch(style, Range="bytes=100-", **more)
+        assert (part.status_code, part.data) == (200, whole.data)
+    assert "Accept-Ranges" not in whole.headers
+    unchanged = fetch(style, **{"If-None-Match": etag})
+    assert (unchanged.status_code, unchanged.headers["ETag"]) == (304, etag)
+    assert "Accept-Encoding" in unchanged.headers["Vary"]
+
+
 def test_a_file_that_is_newer_than_the_process_is_not_kept_under_its_name(tmp_path: Path) -> None:
     """Upgraded in place, an old worker would give new files an old name for a year."""
     for name in ("a.js", "b.js"):
