@@ -74,6 +74,10 @@ class AsScript(Protocol):
     def __call__(self, role: str, method: str, path: str, body: Any) -> Any: ...
 
 
+class StopClock(Protocol):
+    def __call__(self, page: Page) -> None: ...
+
+
 class LockOut(Protocol):
     def __call__(self, ticker: str, reason: str = "news", minutes: int = 60, kind: str = "manual") -> str: ...
 
@@ -167,6 +171,21 @@ def open_page(profiles: Profiles, server: Server, complaints: Complaints) -> Ite
 @pytest.fixture
 def page(open_page: OpenPage) -> Page:
     return open_page()
+
+
+@pytest.fixture
+def stop_clock(open_page: OpenPage) -> Iterator[StopClock]:
+    """Before a page is loaded: on it time passes only by `page.clock.run_for`, however long the machine takes."""
+    stopped: list[Page] = []
+
+    def stop(page: Page) -> None:
+        page.clock.install(time="2031-01-01T00:00:00Z")
+        page.clock.pause_at("2031-01-01T00:01:00Z")
+        stopped.append(page)
+
+    yield stop
+    for page in stopped:
+        page.clock.resume()  # the clock is of the profile, which other tests will use
 
 
 @pytest.fixture

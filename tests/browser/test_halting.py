@@ -9,10 +9,21 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PHONE, Complaints, LockOut, OpenPage, SignIn
-from tests.browser.parts import API, awake, count_changes, dialog, expect_mode, hold, refuse
+from tests.browser.parts import API, awake, count_changes, dialog, expect_mode, hold, refuse, row
 from tests.serving import Server
 
 Stored = Callable[[str], Any]
+
+# A browser that is told to keep nothing, and a frame that belongs to nobody.
+REFUSE_EVERYTHING = """
+const refuse = () => { throw new DOMException('refused', 'SecurityError'); };
+for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, { get: refuse });
+for (const name of ['request', 'query']) LockManager.prototype[name] = async () => refuse();
+for (const name of ['BroadcastChannel', 'AudioContext', 'Notification']) {
+  window[name] = class { constructor() { refuse(); } };
+}
+HTMLCanvasElement.prototype.getContext = () => null;
+"""
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])
@@ -31,6 +42,23 @@ def test_it_works_in_the_first_instant_of_the_page(page: Page, sign_in: SignIn, 
     page.goto("/trading", wait_until="commit")
     page.get_by_role("button", name="Halt trading").click()
     expect_mode(page, "HALTED")
+    assert stored("mode") == "disabled"
+
+
+@pytest.mark.parametrize("refused", [REFUSE_EVERYTHING, REFUSE_EVERYTHING.replace("'BroadcastChannel', ", "")])
+def test_it_works_and_the_page_follows_the_desk_whatever_else_the_browser_refuses(
+    page: Page, sign_in: SignIn, lock_out: LockOut, stored: Stored, complaints: Complaints, refused: str
+) -> None:
+    complaints.expect("uncaught: Cannot set properties of null")  # of the icon, which is drawn last
+    page.add_init_script(refused)
+    sent = count_changes(page, "/mode")
+    sign_in(page)
+    awake(page)
+    lock_out("TSLA")
+    expect(row(page, "TSLA")).to_be_visible()
+    page.get_by_role("button", name="Halt trading").click()
+    expect_mode(page, "HALTED")
+    assert sent == ["PUT"]
     assert stored("mode") == "disabled"
 
 

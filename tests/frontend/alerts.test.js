@@ -1,8 +1,10 @@
 // Sound and notifications for orders that come in: off until switched on, told together, and not for what is over.
 
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { createAlerts } from '../../app/static/js/alerts.js';
+import { createFront } from '../../app/static/js/front.js';
+import { reach } from '../../app/static/js/storage.js';
 
 const order = (id, more = {}) => ({ id, ticker: 'AAPL', side: 'buy', qty: '10', notional: null, ...more });
 
@@ -22,9 +24,12 @@ class Notice {
 
 const make = (more = {}) => createAlerts({ sound, waiting: () => waiting, kept, Notice, locks: undefined, inFront: () => inFront, ...more });
 
+const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
+
 function arrive(alerts, ...orders) {
   waiting = { orders: [...waiting.orders, ...orders], number: waiting.number + orders.length };
   alerts.arrived({ listed: orders, number: orders.length });
+  return pass();
 }
 
 beforeEach(() => {
@@ -51,7 +56,7 @@ async function both() {
 
 test('both are off until somebody switches them on, and are remembered', async () => {
   const alerts = make();
-  arrive(alerts, order('1'));
+  await arrive(alerts, order('1'));
   expect(alerts.words).toBe('off');
   expect([shown.length, sound.play.mock.calls.length]).toEqual([0, 0]);
   await both();
@@ -76,16 +81,16 @@ test('a sound that the browser holds back until a click is not passed off as on'
   const alerts = make();
   alerts.start();
   expect(alerts.words).toBe('muted');
-  arrive(alerts, order('1'));
+  await arrive(alerts, order('1'));
   expect(sound.play).not.toHaveBeenCalled();
   document.dispatchEvent(new Event('click'));
-  await vi.advanceTimersByTimeAsync(0);
+  await pass();
   expect(alerts.words).toBe('on');
 });
 
 test('one order is named', async () => {
   const alerts = await both();
-  arrive(alerts, order('1'));
+  await arrive(alerts, order('1'));
   expect(sound.play).toHaveBeenCalledOnce();
   expect(shown.map(({ title, body }) => [title, body])).toEqual([['AAPL buy 10 waits for approval', '']]);
 });
@@ -93,29 +98,29 @@ test('one order is named', async () => {
 test('one by its notional, while others wait', async () => {
   const alerts = await both();
   waiting = { orders: [order('0')], number: 1 };
-  arrive(alerts, order('1', { qty: null, notional: '5000', side: 'sell' }));
+  await arrive(alerts, order('1', { qty: null, notional: '5000', side: 'sell' }));
   expect(shown.map(({ title, body }) => [title, body]))
     .toEqual([['AAPL sell 5,000.00 notional waits for approval', '2 orders wait for approval.']]);
 });
 
 test('many are told together, and those that come soon after once more', async () => {
   const alerts = await both();
-  arrive(alerts, order('1'), order('2'));
-  for (let id = 3; id <= 12; id += 1) arrive(alerts, order(String(id)));
-  vi.advanceTimersByTime(5000);
+  await arrive(alerts, order('1'), order('2'));
+  for (let id = 3; id <= 12; id += 1) await arrive(alerts, order(String(id)));
+  await pass(5000);
   expect(shown.map(({ title }) => title)).toEqual(['2 orders wait for approval', '12 orders wait for approval']);
   expect(shown[0].close).toHaveBeenCalled();
   expect(sound.play).toHaveBeenCalledTimes(2);
-  vi.advanceTimersByTime(60_000);
+  await pass(60_000);
   expect(shown).toHaveLength(2);
 });
 
 test('what was decided before it could be told is not told', async () => {
   const alerts = await both();
-  arrive(alerts, order('1'));
-  arrive(alerts, order('2'));
+  await arrive(alerts, order('1'));
+  await arrive(alerts, order('2'));
   waiting = { orders: [], number: 0 };
-  vi.advanceTimersByTime(5000);
+  await pass(5000);
   expect(shown).toHaveLength(1);
 });
 
@@ -123,13 +128,14 @@ test('of more than are listed the number is told', async () => {
   const alerts = await both();
   waiting = { orders: [], number: 512 };
   alerts.arrived({ listed: [], number: 12 });
+  await pass();
   expect(shown[0].title).toBe('512 orders wait for approval');
 });
 
 test('whoever looks at the page needs no notification', async () => {
   const alerts = await both();
   inFront = true;
-  arrive(alerts, order('1'));
+  await arrive(alerts, order('1'));
   expect(shown).toEqual([]);
   expect(sound.play).toHaveBeenCalledOnce();
 });
@@ -137,7 +143,7 @@ test('whoever looks at the page needs no notification', async () => {
 test('a click on the notification brings the page to the front', async () => {
   vi.spyOn(window, 'focus').mockImplementation(() => {});
   const alerts = await both();
-  arrive(alerts, order('1'));
+  await arrive(alerts, order('1'));
   shown[0].onclick();
   expect(window.focus).toHaveBeenCalledOnce();
   expect(shown[0].close).toHaveBeenCalled();
@@ -168,9 +174,97 @@ test('a browser without notifications says so', async () => {
   expect([alerts.notice, alerts.problem]).toEqual([false, expect.stringMatching(/cannot show/)]);
 });
 
+function switchElsewhere(key, value) {
+  if (value) kept.setItem(key, value);
+  else kept.removeItem(key);
+  window.dispatchEvent(Object.assign(new Event('storage'), { key, newValue: value }));
+}
+
 test('what is switched on another page of the browser holds here too', () => {
   const alerts = make();
   alerts.start();
-  window.dispatchEvent(Object.assign(new Event('storage'), { key: 'countersign.alert-sound', newValue: 'on' }));
-  expect(alerts.sound).toBe(true);
+  switchElsewhere('countersign.alert-sound', 'on');
+  expect([alerts.sound, alerts.notice]).toEqual([true, false]);
+  switchElsewhere('countersign.alert-notice', 'on');
+  expect([alerts.sound, alerts.notice]).toEqual([true, true]);
+});
+
+test('as far as the browser lets it, and no further', () => {
+  permission = 'denied';
+  const alerts = make();
+  alerts.start();
+  switchElsewhere('countersign.alert-notice', 'on');
+  expect([alerts.notice, alerts.problem]).toEqual([false, expect.stringMatching(/refuses notifications/)]);
+  permission = 'granted';
+  switchElsewhere('countersign.alert-notice', 'on');
+  expect([alerts.notice, alerts.problem]).toEqual([true, '']);
+});
+
+test('where the browser refuses to let one page sound for all, each does', async () => {
+  const locks = { request: async () => { throw new DOMException('refused', 'SecurityError'); } };
+  const alerts = make({ locks });
+  alerts.sound = true;
+  await alerts.keepSound();
+  sound.play.mockClear();
+  await arrive(alerts, order('1'));
+  expect(sound.play).toHaveBeenCalledOnce();
+});
+
+describe('whether somebody looks at the desk', () => {
+  let locks;
+
+  /** A page of the same browser: as the browser tells it where it is. */
+  function page(front = false) {
+    const view = { front };
+    view.looked = createFront({ locks, here: () => view.front });
+    view.turn = (yes) => {
+      view.front = yes;
+      window.dispatchEvent(new Event(yes ? 'focus' : 'blur'));
+    };
+    return view;
+  }
+
+  beforeEach(() => {
+    const held = [];
+    locks = {
+      async request(name, options, act) {
+        held.push({ name });
+        await act();
+        held.pop();
+      },
+      query: async () => ({ held: [...held] }),
+    };
+  });
+
+  test('is known of this page, and of another one', async () => {
+    const [one, other] = [page(), page()];
+    expect([await one.looked(), await other.looked()]).toEqual([false, false]);
+    other.turn(true);
+    expect([await one.looked(), await other.looked()]).toEqual([true, true]);
+    other.turn(false);
+    await pass();
+    expect([await one.looked(), await other.looked()]).toEqual([false, false]);
+  });
+
+  test('is known from the beginning', async () => {
+    page(true);
+    expect(await page().looked()).toBe(true);
+  });
+
+  test.for([undefined, { request: () => Promise.reject(new Error('no')), query: () => Promise.reject(new Error('no')) }])(
+    'is known of this page alone where pages may not share: %o', async (refusing) => {
+      locks = refusing;
+      const [one, other] = [page(true), page()];
+      expect([await one.looked(), await other.looked()]).toEqual([true, false]);
+    });
+});
+
+test('a browser that keeps nothing remembers for as long as the page is open', () => {
+  vi.spyOn(window, 'localStorage', 'get').mockImplementation(() => { throw new DOMException('refused', 'SecurityError'); });
+  const storage = reach('localStorage');
+  expect(storage.getItem('a')).toBeNull();
+  storage.setItem('a', 'on');
+  expect(storage.getItem('a')).toBe('on');
+  storage.removeItem('a');
+  expect(storage.getItem('a')).toBeNull();
 });

@@ -3,25 +3,14 @@
 import { describe, expect, vi } from 'vitest';
 
 import { cutOff, hold, it, settled } from './serving.js';
-
-const ADDRESSES = {
-  state: '/state',
-  'approval-config': '/approval-config',
-  'trading-config': '/config',
-  mode: '/mode',
-  'signal-layers': '/signal-layers',
-  lockouts: '/lockouts',
-  orders: '/orders',
-  approvals: '/approvals',
-  audit: '/audit',
-};
+import { EVERY_KEY } from './stale.js';
 
 const later = (seconds) => vi.setSystemTime(Date.now() + seconds * 1000);
 
 describe('reading by key', () => {
-  it.for(Object.entries(ADDRESSES))('%s is at %s', async ([key, path], { api, asked }) => {
+  it.for(EVERY_KEY)('%s is where its name says', async (key, { api, asked }) => {
     expect(await api.read(key)).toBeTypeOf('object');
-    expect(asked).toEqual([`GET ${path}`]);
+    expect(asked).toEqual([`GET /${key.replace('trading-', '')}`]);
   });
 
   it('gives what the desk says', async ({ api, desk }) => {

@@ -1,8 +1,8 @@
 // Whatever goes wrong comes as a Problem that a person can read; never an error of the language, never a false yes.
 
-import { describe, expect, vi } from 'vitest';
+import { beforeEach, describe, expect, vi } from 'vitest';
 
-import { Problem } from '../../app/static/js/api.js';
+import { createApi, Problem } from '../../app/static/js/api.js';
 import { cutOff, hold, intercept, it, refuse, settled } from './serving.js';
 
 const NOT_KNOWN = /The change may or may not have been made/;
@@ -50,7 +50,14 @@ describe('an answer that is not the server’s', () => {
 
   it('is never a yes: a page of HTML says nothing', async ({ api }) => {
     intercept('PUT', '/signal-layers', '<h1>Welcome to this network</h1>', { status: 200, headers: { 'Content-Type': 'text/html' } });
-    expect(await act(api)).toMatchObject({ status: 0, code: 'no_answer', message: expect.stringMatching(NOT_KNOWN) });
+    const problem = await act(api);
+    expect(problem).toMatchObject({ status: 0, code: 'no_answer', message: expect.stringMatching(NOT_KNOWN) });
+    expect(problem.message).toMatch(/^The server’s answer cannot be read\./);
+  });
+
+  it('is not a change that may have been made where it was only a read', async ({ api }) => {
+    intercept('GET', '/lockouts', '<h1>Welcome to this network</h1>', { status: 200, headers: { 'Content-Type': 'text/html' } });
+    await expect(api.read('lockouts')).rejects.toMatchObject({ code: 'no_answer', message: 'The server’s answer cannot be read.' });
   });
 });
 
@@ -58,6 +65,11 @@ describe('no answer', () => {
   it('is told where the network is gone', async ({ api }) => {
     cutOff('PUT', '/signal-layers');
     expect(await act(api)).toMatchObject({ status: 0, code: 'no_answer', message: expect.stringMatching(NOT_KNOWN) });
+  });
+
+  it('to a read leaves no change in doubt', async ({ api }) => {
+    cutOff('GET', '/lockouts');
+    await expect(api.read('lockouts')).rejects.toMatchObject({ code: 'no_answer', message: 'No answer from the server.' });
   });
 
   it('is told after ten seconds, and the request given up', async ({ api }) => {
@@ -85,5 +97,47 @@ describe('no answer', () => {
     held.end();
     await api.refetch('state');
     expect(watcher.mock.calls.map(([{ problem, data }]) => problem?.code ?? data.trading_mode)).toEqual(['no_answer', 'paper']);
+  });
+});
+
+describe('a mistake of the page', () => {
+  let reported;
+
+  beforeEach(() => {
+    reported = vi.spyOn(window, 'reportError').mockImplementation(() => {});
+  });
+
+  const broken = () => { throw new TypeError('a mistake'); };
+
+  it('in sending is not passed off as the server’s silence, and is reported', async () => {
+    const api = createApi({ fetch: async () => ({ headers: { get: broken } }) });
+    const problem = await act(api);
+    expect(problem).toMatchObject({ code: 'no_answer', message: expect.stringMatching(/^A mistake in this page\..*may or may not/) });
+    expect(reported).toHaveBeenCalledWith(new TypeError('a mistake'));
+  });
+
+  it('in drawing a yes does not make a no of it', async ({ api, desk }) => {
+    api.seed('state', desk.state());
+    api.watch('state', broken);
+    const watcher = vi.fn();
+    api.watch('state', watcher);
+    expect(await api.halt()).toEqual({ trading_mode: 'disabled' });
+    expect(watcher.mock.calls[0][0]).toMatchObject({ patched: true });
+    expect(reported).toHaveBeenCalledWith(new TypeError('a mistake'));
+  });
+
+  it('in patching the state neither', async ({ api, desk }) => {
+    api.seed('state', { ...desk.state(), lockouts: null });
+    const made = await api.createLockout({ ticker: 'AAPL', reason: 'news', duration_minutes: 60 });
+    expect(made).toMatchObject({ ticker: 'AAPL' });
+    expect(reported).toHaveBeenCalledOnce();
+  });
+
+  it('in drawing what was read does not keep the others from hearing of it', async ({ api }) => {
+    api.watch('state', broken);
+    const watcher = vi.fn();
+    api.watch('state', watcher);
+    await api.refetch('state');
+    expect(watcher).toHaveBeenCalledOnce();
   });
 });

@@ -2,7 +2,7 @@
 
 import { settled } from './serving.js';
 
-const EVERY_KEY = ['state', 'approval-config', 'trading-config', 'mode', 'signal-layers', 'lockouts', 'orders', 'approvals', 'audit'];
+export const EVERY_KEY = ['state', 'approval-config', 'trading-config', 'mode', 'signal-layers', 'lockouts', 'orders', 'approvals', 'audit'];
 
 /** The keys that an act has read again, each of them once. */
 export async function readAgainBy(act, { api, asked }) {

@@ -111,13 +111,15 @@ describe('a stream', () => {
   });
 });
 
-/** navigator.locks, as far as it is used here: one lock, those who wait for it, and taking it away. */
+/** navigator.locks, as far as it is used here: one lock, those who wait for it, taking it away, and a browser that refuses. */
 class Locks {
   holder = null;
   queue = [];
+  refusals = [];
 
   request(name, { signal, steal }, act) {
     return new Promise((resolve, reject) => {
+      if (this.refusals.length) throw new DOMException('refused', this.refusals.pop());
       const one = { act, resolve, reject };
       signal?.addEventListener('abort', () => {
         if (this.holder === one) return;   // as the real one: what is held is not given up by this
@@ -194,6 +196,17 @@ describe('a stream shared by the pages of a browser', () => {
     expect(page().heard).not.toHaveBeenCalled();
   });
 
+  test('tells that to nobody else: it is old by then, and no sign of life', async () => {
+    page({ open: (to) => to.heard({ news: true, version: 7 }), close: () => {} });
+    const other = page();
+    other.heard.mockClear();
+    await vi.advanceTimersByTimeAsync(29_000);
+    page();
+    expect(other.heard).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(other.lost).toHaveBeenCalledOnce();
+  });
+
   test('goes on with another page when the one that holds it is closed', async () => {
     const [one, other] = [page(), page()];
     one.close();
@@ -246,12 +259,40 @@ describe('a stream shared by the pages of a browser', () => {
     expect(asked).not.toHaveBeenCalled();
   });
 
-  test('is each page\'s own where a browser has no locks, while the page is in view', () => {
-    const hidden = vi.spyOn(document, 'hidden', 'get');
-    const show = (yes) => {
-      hidden.mockReturnValue(!yes);
-      document.dispatchEvent(new Event('visibilitychange'));
+  function show(yes) {
+    vi.spyOn(document, 'hidden', 'get').mockReturnValue(!yes);
+    document.dispatchEvent(new Event('visibilitychange'));
+  }
+
+  test.for(['SecurityError', 'InvalidStateError'])('is each page\'s own where the browser refuses the lock with a %s', async (name) => {
+    locks.refusals = [name, name, name];   // not more: the page would ask for ever
+    const { heard, close } = page();
+    await turn();
+    expect(locks.refusals).toHaveLength(2);
+    sources[0].says('message', 7);
+    expect(heard.mock.calls).toEqual([[{ news: true, version: 7 }]]);
+    show(false);
+    expect(opened()).toEqual([]);
+    show(true);
+    expect(opened()).toHaveLength(1);
+    close();
+    show(true);
+    expect(opened()).toEqual([]);
+  });
+
+  test('is each page\'s own where the browser refuses the channel', () => {
+    Channel = class {
+      constructor() {
+        throw new DOMException('refused', 'SecurityError');
+      }
     };
+    const { close } = page();
+    expect(opened()).toHaveLength(1);
+    close();
+    expect(opened()).toEqual([]);
+  });
+
+  test('is each page\'s own where a browser has no locks, while the page is in view', () => {
     const [one, other] = [listener(), listener()];
     const streams = [one, other].map((to) => {
       const stream = createSharedStream({ stream: streamOf(), locks: undefined, Channel });

@@ -84,6 +84,17 @@ test('after a failed read it reads every 2 seconds, with or without the stream',
   expect(reads()).toBe(2);
 });
 
+test.for([[0, 1600], [1, 2400]])('after a failed read pages that failed together spread out: %d is %d milliseconds', ([random, ms]) => {
+  startStreaming({ random: () => random });
+  said.heard(news);
+  pass(350);
+  answer(new Error('no answer'));
+  pass(ms - 1);
+  expect(reads()).toBe(1);
+  pass(1);
+  expect(reads()).toBe(2);
+});
+
 test('with the stream up it reads only upon news, within 150 milliseconds', () => {
   startStreaming({ random: () => 1 });
   pass(1000);
@@ -145,6 +156,19 @@ test('a beat of the version that is shown confirms it; of another one it is news
   expect(desk.confirmed).toHaveBeenCalledOnce();
 });
 
+test('a beat confirms nothing while news is still to be read: it may be news of the same version', () => {
+  startStreaming();
+  said.heard(news);
+  pass(350);
+  said.heard(beat);
+  expect(desk.confirmed).not.toHaveBeenCalled();
+  answer();
+  pass(350);
+  answer();
+  said.heard(beat);
+  expect(desk.confirmed).toHaveBeenCalledOnce();
+});
+
 test('however quiet it is, it reads once a minute', () => {
   startStreaming();
   for (let beats = 0; beats < 12; beats += 1) {
@@ -188,6 +212,16 @@ test('it heals once the stream is back and a read has succeeded', () => {
   pass(350);
   answer();
   expect(desk.polling).toHaveBeenLastCalledWith(false);
+});
+
+test('a stream that is back with nothing but beats heals too', () => {
+  startStreaming();
+  said.lost();
+  pass(3200);
+  answer();
+  desk.polling.mockClear();
+  said.heard(beat);
+  expect(desk.polling.mock.calls).toEqual([[false]]);
 });
 
 test('a hidden page follows the stream, and does not poll without it', () => {

@@ -1,7 +1,9 @@
 // For those who look elsewhere: a sound, and a notification of the browser, when orders come in that wait. Both are off
 // until somebody switches them on, and are remembered in this browser.
 
+import { createFront } from './front.js';
 import { count, size } from './orders.js';
+import { inBrowser } from './storage.js';
 
 const SOUND = 'countersign.alert-sound';
 const NOTICE = 'countersign.alert-notice';
@@ -17,28 +19,33 @@ const inWords = (order) => `${order.ticker} ${order.side} ${size(order)}${order.
 
 /** `waiting()` is {orders, number}: those that wait now, of which all or some are listed. */
 export function createAlerts({
-  sound, waiting, kept = localStorage, Notice = window.Notification, locks = navigator.locks,
-  inFront = () => !document.hidden && document.hasFocus(),
+  sound, waiting, kept = inBrowser, Notice = window.Notification, locks = navigator.locks, inFront = createFront({ locks }),
 }) {
   let shown, quiet;
   let fresh = { ids: new Set(), number: 0 };
 
   const keep = (key, on) => (on ? kept.setItem(key, 'on') : kept.removeItem(key));
 
-  /** Of several pages in one browser, one sounds. */
+  /** What was switched on, here or on another page of this browser, as far as it can be done. */
+  function recalled() {
+    const wanted = !!kept.getItem(NOTICE);
+    const granted = Notice?.permission === 'granted';
+    return { sound: sound.possible && !!kept.getItem(SOUND), notice: wanted && granted, problem: wanted && !granted ? DENIED : '' };
+  }
+
+  /** Of several pages in one browser, one sounds; where it does not let them agree on that, each does. */
   function sounds() {
-    if (!locks) return sound.play();
+    const alone = () => sound.play();
+    if (!locks) return alone();
     return locks.request(SOUNDING, { ifAvailable: true }, (lock) => lock && new Promise((done) => {
       sound.play();
       setTimeout(done, SOUNDS_FOR);
-    }));
+    })).catch(alone);
   }
 
   return {
-    sound: sound.possible && !!kept.getItem(SOUND),
-    notice: Notice?.permission === 'granted' && !!kept.getItem(NOTICE),
+    ...recalled(),
     locked: true,        // the browser plays nothing yet
-    problem: kept.getItem(NOTICE) && Notice?.permission !== 'granted' ? DENIED : '',
 
     get on() {
       return this.sound || this.notice;
@@ -56,10 +63,7 @@ export function createAlerts({
 
     start() {
       // What is switched in one page of a browser holds in all of them.
-      window.addEventListener('storage', ({ key, newValue }) => {
-        if (key === SOUND) this.sound = !!newValue;
-        if (key === NOTICE) this.notice = !!newValue;
-      });
+      window.addEventListener('storage', ({ key }) => { if (key === SOUND || key === NOTICE) Object.assign(this, recalled()); });
       for (const type of ['click', 'keydown']) document.addEventListener(type, () => { if (this.muted) this.unlock(); }, true);
     },
 
@@ -107,10 +111,11 @@ export function createAlerts({
       quiet = came && setTimeout(() => this.tell(), QUIET);
       if (!came) return;
       if (this.sound && sound.ready) sounds();
-      if (this.notice && !inFront()) this.show(came === 1 && here.length ? here[0] : null, number);
+      if (this.notice) this.show(came === 1 && here.length ? here[0] : null, number);
     },
 
-    show(order, number) {
+    async show(order, number) {
+      if (await inFront()) return;
       const all = `${count(number)} ${number === 1 ? 'waits' : 'wait'} for approval`;
       shown?.close();
       try {

@@ -40,12 +40,27 @@ export class Problem extends Error {
   }
 }
 
-const NO_ANSWER = 'No answer from the server. The change may or may not have been made: look at the state once updates are back.';
+const NO_ANSWER = 'No answer from the server.';
+const UNREADABLE = 'The server’s answer cannot be read.';
+const OUR_MISTAKE = 'A mistake in this page.';
+const NOT_KNOWN = 'The change may or may not have been made: look at the state once updates are back.';
+
+/** Whatever it was that kept us from knowing: of a read nothing is lost by it, of an act nobody knows what came of it. */
+const unanswered = (method, why) => new Problem({ code: 'no_answer', detail: method === 'GET' ? why : `${why} ${NOT_KNOWN}` });
 
 async function problemOf(response) {
   const said = await response.json().catch(() => null);
   const ended = response.status === 401 && { detail: 'Your session has ended.' };
   return new Problem({ ...said, ...ended, status: response.status });
+}
+
+/** What is made of an answer must neither pass for another answer when it fails, nor keep others from hearing of it. */
+function attempt(act) {
+  try {
+    act();
+  } catch (error) {
+    window.reportError(error);
+  }
 }
 
 const tokenIn = (page) => page.querySelector('meta[name="csrf-token"]');
@@ -69,17 +84,22 @@ export function createApi({
     if (etag) headers['If-None-Match'] = etag;
     if (version !== undefined) headers['If-Match'] = `"${version}"`;
     const timer = setTimeout(() => controller.abort(), PATIENCE);
+    const silence = () => { throw unanswered(method, NO_ANSWER); };   // told apart here: a mistake of ours is a TypeError too
     try {
       const response = await fetch(BASE + path, {
         method, headers, signal: controller.signal, cache: 'no-store', credentials: 'same-origin',
         body: body === undefined ? undefined : JSON.stringify(body),
-      });
+      }).catch(silence);
       const time = response.headers.get('Server-Time');   // of the state, also where it did not change
       if (response.status === 304) return { unchanged: true, time };
       if (!response.ok) throw await problemOf(response);
-      return { data: response.status === 204 ? null : await response.json(), etag: response.headers.get('ETag'), time };
+      const data = response.status === 204 ? null : JSON.parse(await response.text().catch(silence));
+      return { data, etag: response.headers.get('ETag'), time };
     } catch (error) {
-      throw error instanceof Problem ? error : new Problem({ code: 'no_answer', detail: NO_ANSWER });
+      if (error instanceof Problem) throw error;
+      if (error instanceof SyntaxError) throw unanswered(method, UNREADABLE);
+      window.reportError(error);
+      throw unanswered(method, OUR_MISTAKE);
     } finally {
       clearTimeout(timer);
     }
@@ -97,7 +117,7 @@ export function createApi({
   const isFresh = ({ data, at }) => data !== undefined && Date.now() - at < FRESH;
 
   function tell(kept, event) {
-    kept.watchers.forEach((watcher) => watcher(event));
+    kept.watchers.forEach((watcher) => attempt(() => watcher(event)));
   }
 
   /** One read, and what came of it for the watchers; nothing where it was given up meanwhile. */
@@ -186,10 +206,12 @@ export function createApi({
     try {
       const { data } = await send(method, path, { body, version });
       if (state.data && state.changes === changes) {
-        // The act may have made a new version, which only the next read tells: none is better than the old one.
-        state.data = { ...patch(state.data, data), config_version: undefined };
-        state.etag = null;
-        tell(state, { data: state.data, patched: true });
+        attempt(() => {
+          // The act may have made a new version, which only the next read tells: none is better than the old one.
+          state.data = { ...patch(state.data, data), config_version: undefined };
+          state.etag = null;
+          tell(state, { data: state.data, patched: true });
+        });
       }
       return data;
     } finally {

@@ -1,10 +1,11 @@
 // Pending approvals: approving and rejecting, one or many, by pointer or by keys.
 
+import { createAim } from './aim.js';
 import { timeLeft } from './clock.js';
 import { command, showKeys } from './keys.js';
 import { count, isLive, named, origin, plain, prices, size, terms, verdict, worth } from './orders.js';
 import { question } from './questions.js';
-import { createAim, createRows, put } from './rows.js';
+import { createRows, put } from './rows.js';
 import { createWaitingList } from './waiting.js';
 
 const AT_ONCE = 50;        // decisions in one request, so that a long list is seen to move on

@@ -1,6 +1,7 @@
 // Single keys for pending approvals, and the small dialog that lists them and can switch them off.
 
 import { panel } from './dialog.js';
+import { inBrowser } from './storage.js';
 
 const OFF = 'countersign.keys-off';
 const TYPING = 'input:not([type="checkbox"]), textarea, select, [contenteditable]';
@@ -8,7 +9,7 @@ const TYPING = 'input:not([type="checkbox"]), textarea, select, [contenteditable
 /** The key that was pressed to command something, not to write; null while a question is open. */
 export function command(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return null;
-  if (localStorage.getItem(OFF) || event.target.closest?.(TYPING) || document.querySelector('dialog[open]')) return null;
+  if (inBrowser.getItem(OFF) || event.target.closest?.(TYPING) || document.querySelector('dialog[open]')) return null;
   return event.key;
 }
 
@@ -16,10 +17,10 @@ export const showKeys = () => document.getElementById('keys').showModal();
 
 export const keysDialog = () => () => ({
   ...panel()(),
-  on: !localStorage.getItem(OFF),
+  on: !inBrowser.getItem(OFF),
 
   keep() {
-    if (this.on) localStorage.removeItem(OFF);
-    else localStorage.setItem(OFF, 'yes');
+    if (this.on) inBrowser.removeItem(OFF);
+    else inBrowser.setItem(OFF, 'yes');
   },
 });

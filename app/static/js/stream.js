@@ -82,17 +82,21 @@ function whileInView(stream) {
  * the others; when it goes, the next one has the lock.
  */
 export function createSharedStream({ stream, locks = navigator.locks, Channel = window.BroadcastChannel }) {
-  if (!locks || !Channel) return whileInView(stream);
+  const alone = whileInView(stream);
+  if (!locks || !Channel) return alone;
   let channel, timer, request, release, version;
+  let asking = false;   // and nothing was heard yet
 
-  function hear({ asks, sign }, to) {
-    if (asks && version !== undefined) channel.postMessage({ sign: { news: false, version } });
+  /** A reply is for whoever asked: those who follow already would take its old version for a fresh sign of life. */
+  function hear({ asks, reply, sign = asking && reply }, to) {
+    if (asks && version !== undefined) channel.postMessage({ reply: { news: false, version } });
     if (!sign || release) return;
     expect(to, sign.lost ? TRYING : TAKEN_OVER);
     tell(sign, to);
   }
 
   function tell(sign, to) {
+    asking = false;
     if (sign.lost) to.lost();
     else to.heard(sign);
   }
@@ -114,11 +118,18 @@ export function createSharedStream({ stream, locks = navigator.locks, Channel = 
       if (mine !== request) return resolve();
       release = resolve;
       return lead(to);
-    })).catch(() => {
+    })).catch(({ name }) => {
       if (mine !== request) return;
-      rest();            // another page took it over
-      follow(to);
+      rest();
+      if (name === 'AbortError') follow(to);   // another page took it over
+      else giveUp(to);
     });
+  }
+
+  /** A browser may have locks and channels and refuse them: where it is told to keep nothing, or in some frames. */
+  function giveUp(to) {
+    close();
+    alone.open(to);
   }
 
   function lead(to) {
@@ -142,16 +153,23 @@ export function createSharedStream({ stream, locks = navigator.locks, Channel = 
     request?.abort();
     request = undefined;
     channel?.close();
+    channel = undefined;
     rest();
+    alone.close();
   }
 
   return {
     open(to) {
       close();
-      channel = new Channel(NAME);
+      try {
+        channel = new Channel(NAME);
+      } catch {
+        return giveUp(to);
+      }
       channel.onmessage = ({ data }) => hear(data, to);
+      asking = true;
       channel.postMessage({ asks: true });
-      follow(to);
+      return follow(to);
     },
     close,
   };

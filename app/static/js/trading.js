@@ -34,7 +34,6 @@ Alpine.store('alerts', createAlerts({
   sound: createSound(), waiting: () => ({ orders: desk.waiting, number: desk.waitingCount }),
 }));
 const alerts = Alpine.store('alerts');
-const tab = createTab();
 Alpine.data('confirmDialog', dialog.component);
 for (const [name, part] of Object.entries({
   keysDialog, lockoutForm, lockoutList, mendForm, modeBar, panel, pendingApprovals, recentDecisions, settingWarnings, switchCard, timeoutForm,
@@ -43,6 +42,7 @@ for (const [name, part] of Object.entries({
 }
 
 desk.start();
-alerts.start();
-Alpine.effect(() => tab.show({ mode: desk.state.trading_mode, count: desk.waitingCount, stale: desk.stale }));
 Alpine.start();
+alerts.start();   // this and what follows is not worth the Halt button, should the browser refuse it
+const tab = createTab();
+Alpine.effect(() => tab.show({ mode: desk.state.trading_mode, count: desk.waitingCount, stale: desk.stale }));

@@ -18,12 +18,13 @@ export function createUpdates({ api, stream, random = Math.random }) {
   let newsAt = null;       // when the news came that no read has brought yet
   let askedAt = 0, readAt = 0;
 
+  const about = (ms) => ms * (0.8 + random() * 0.4);   // pages that failed together must not come back together for ever
   const elapsed = (since) => Math.abs(Date.now() - since);   // whichever way this machine's clock is set
 
   function wait() {
-    if (failing) return AFTER_FAILURE;
+    if (failing) return about(AFTER_FAILURE);
     if (streaming && newsAt) return Math.max(random() * SPREAD, APART - elapsed(askedAt));
-    return streaming ? LATE : EVERY * (0.8 + random() * 0.4);
+    return streaming ? LATE : about(EVERY);
   }
 
   /** Sees to it that the next read is not later than it should be. */
@@ -65,8 +66,10 @@ export function createUpdates({ api, stream, random = Math.random }) {
     clearTimeout(grace);
     grace = null;
     streaming = true;
-    if (!news && !failing && version === desk.version() && elapsed(readAt) < FULL) {
+    // What came as news may have left the version as it is: only the read that it led to can tell.
+    if (!news && !failing && newsAt === null && version === desk.version() && elapsed(readAt) < FULL) {
       desk.confirmed();
+      desk.polling(false);
       schedule();
     } else {
       newsAt = Date.now();
