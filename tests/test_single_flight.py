@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.single_flight import SingleFlight
-from tests.at_once import at_once, results_of, until
+from tests.at_once import at_once, results_of, seats_taken, until
 
 
 class Work:
@@ -71,16 +71,30 @@ def test_one_after_the_other_has_work_of_their_own(flight: SingleFlight[int]) ->
     assert [flight() for _ in range(3)] == [1, 2, 3]
 
 
-def test_all_who_come_while_one_runs_share_the_next(flight: SingleFlight[int], work: Work) -> None:
-    work.go_on.clear()
-    first = Asker(flight)
-    until(lambda: work.began == 1)
-    others = [Asker(flight) for _ in range(20)]
-    time.sleep(0.2)
-    assert work.began == 1
-    work.go_on.set()
-    assert first.result() == 1
-    assert [other.result() for other in others] == [2] * 20
+Come = Callable[[int], list[Any]]
+
+
+@pytest.fixture
+def come_while_one_runs(flight: SingleFlight[int], work: Work, monkeypatch: pytest.MonkeyPatch) -> Come:
+    """So many come together while one is at work, and then it goes on; what they are given."""
+    taken = seats_taken(monkeypatch)
+
+    def come(many: int) -> list[Any]:
+        work.go_on.clear()
+        first = Asker(flight)
+        until(lambda: work.began == 1)
+        others = [Asker(flight) for _ in range(many)]
+        until(lambda: len(taken) == many - 1, what="one of them is to do it, and the others wait for that one")
+        assert work.began == 1
+        work.go_on.set()
+        assert first.result() == 1
+        return [other.result() for other in others]
+
+    return come
+
+
+def test_all_who_come_while_one_runs_share_the_next(come_while_one_runs: Come, work: Work) -> None:
+    assert come_while_one_runs(20) == [2] * 20
     assert (work.began, work.most_running) == (2, 1)
 
 
@@ -110,32 +124,18 @@ def test_nobody_is_given_what_began_before_they_came() -> None:
 
 
 def test_an_error_is_everybodys_who_shared_it_and_nobodys_afterwards(
-    flight: SingleFlight[int], work: Work
+    come_while_one_runs: Come, flight: SingleFlight[int], work: Work
 ) -> None:
     work.fails = lambda: ValueError("no") if work.began == 2 else None
-    work.go_on.clear()
-    first = Asker(flight)
-    until(lambda: work.began == 1)
-    others = [Asker(flight) for _ in range(5)]
-    time.sleep(0.2)
-    work.go_on.set()
-    assert first.result() == 1
-    assert [repr(other.result()) for other in others] == ["ValueError('no')"] * 5
+    assert [repr(answer) for answer in come_while_one_runs(5)] == ["ValueError('no')"] * 5
     assert flight() == 3
 
 
 def test_where_the_one_who_does_it_is_stopped_the_others_do_it_themselves(
-    flight: SingleFlight[int], work: Work
+    come_while_one_runs: Come, work: Work
 ) -> None:
     work.fails = lambda: SystemExit() if work.began == 2 else None
-    work.go_on.clear()
-    first = Asker(flight)
-    until(lambda: work.began == 1)
-    others = [Asker(flight) for _ in range(5)]
-    time.sleep(0.2)
-    work.go_on.set()
-    assert first.result() == 1
-    answers = [other.result() for other in others]
+    answers = come_while_one_runs(5)
     assert [type(answer) for answer in answers].count(SystemExit) == 1
     assert all(answer > 2 for answer in answers if not isinstance(answer, SystemExit))
     assert work.most_running == 1

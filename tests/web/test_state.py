@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -14,11 +13,11 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.desk import state
-from tests.at_once import until
+from tests.at_once import seats_taken, until
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Record
-from tests.web.orders import HOLDS, KEYS, configure, order, sent, set_deadline, waiting
+from tests.web.orders import HOLDS, KEYS, configure, end_lockouts, order, sent, set_deadline, waiting
 
 LOCKOUT = {"ticker": "AAPL", "reason": "x", "duration_minutes": 5}
 
@@ -55,9 +54,9 @@ def test_the_time_is_that_of_the_database(operator: Api, desk: Desk) -> None:
 def test_all_who_ask_at_once_share_one_snapshot_and_each_sees_what_they_did(
     app: Flask, operator: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken, flight, go_on = state.snapshot, app.extensions["state"], threading.Event()
+    taken, go_on = state.snapshot, threading.Event()
     begun: list[int] = []
-    asked: list[int] = []
+    taken_along = seats_taken(monkeypatch)
 
     def slowly() -> dict[str, Any]:
         begun.append(1)
@@ -65,12 +64,7 @@ def test_all_who_ask_at_once_share_one_snapshot_and_each_sees_what_they_did(
         assert go_on.wait(10)
         return found
 
-    def noted() -> Any:
-        asked.append(1)
-        return flight()
-
     monkeypatch.setattr(state, "snapshot", slowly)
-    monkeypatch.setitem(app.extensions, "state", noted)
     with ThreadPoolExecutor(20) as pool:
 
         def ask() -> Future[TestResponse]:
@@ -80,8 +74,9 @@ def test_all_who_ask_at_once_share_one_snapshot_and_each_sees_what_they_did(
         until(lambda: begun)
         operator.put("/signal-layers", {"macro": False})
         others = [ask() for _ in range(15)]
-        until(lambda: len(asked) == 16)
-        time.sleep(0.2)
+        until(
+            lambda: len(taken_along) == 14, what="one of the fifteen is to look, and the others wait for that one"
+        )
         go_on.set()
         assert first.result().json["signal_layers"]["macro"] is True
         assert {other.result().json["signal_layers"]["macro"] for other in others} == {False}
@@ -131,13 +126,10 @@ class TestTheTag:
 
     def test_changes_when_a_lockout_ends_though_nothing_was_written(self, operator: Api, desk: Desk) -> None:
         operator.post("/lockouts", LOCKOUT)
-        desk.sql(
-            "UPDATE symbol_lockouts SET created_at = now() - interval '1 h', expires_at = now() + interval '0.7 s'"
-        )
         before = operator.get("/state")
-        rows = desk.sql("SELECT count(*) FROM audit_events"), desk.sql("SELECT xmin FROM symbol_lockouts")
         assert len(before.json["lockouts"]) == 1
-        desk.sql("SELECT pg_sleep(0.8)")
+        end_lockouts(desk)
+        rows = desk.sql("SELECT count(*) FROM audit_events"), desk.sql("SELECT xmin FROM symbol_lockouts")
         after = operator.get("/state", headers={"If-None-Match": before.headers["ETag"]})
         assert after.status_code == 200
         assert (after.json["lockouts"], after.json["lockouts_total"]) == ([], 0)
@@ -178,12 +170,11 @@ class TestTheTag:
         self, engine: Api, operator: Api, desk: Desk, record: Record, holding: None
     ) -> None:
         made = waiting(engine)
-        set_deadline(desk, made, 0.7)
         record.new()
         before = operator.get("/state")
-        rows = desk.sql("SELECT xmin FROM orders")
         assert (len(before.json["approvals"]), before.json["approvals_total"]) == (1, 1)
-        desk.sql("SELECT pg_sleep(0.8)")
+        set_deadline(desk, made, -0.01)
+        rows = desk.sql("SELECT xmin FROM orders")
         after = operator.get("/state", headers={"If-None-Match": before.headers["ETag"]})
         assert after.status_code == 200
         assert after.headers["ETag"] != before.headers["ETag"]
@@ -197,11 +188,8 @@ class TestTheTag:
     ) -> None:
         waiting(engine)
         operator.post("/lockouts", LOCKOUT)
-        desk.sql(
-            "UPDATE symbol_lockouts SET created_at = now() - interval '1 h', expires_at = now() + interval '0.5 s'"
-        )
         before = operator.get("/state")
-        desk.sql("SELECT pg_sleep(0.6)")
+        end_lockouts(desk)
         after = operator.get("/state", headers={"If-None-Match": before.headers["ETag"]})
         assert [before.json["approvals"][0]["approvable"], after.json["approvals"][0]["approvable"]] == [
             False,
