@@ -84,9 +84,9 @@ def seats_taken(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     taken: list[Any] = []
 
     class Seat(Future[Any]):
-        def result(self, timeout: float | None = None) -> Any:
+        def exception(self, timeout: float | None = None) -> BaseException | None:
             taken.append(self)
-            return super().result(timeout)
+            return super().exception(timeout)
 
     monkeypatch.setattr(single_flight, "Future", Seat)
     return taken

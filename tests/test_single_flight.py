@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -146,3 +147,32 @@ def test_it_goes_on_under_a_crowd(flight: SingleFlight[int], work: Work) -> None
     answers = at_once(*[lambda: [at_once(flight)[0] for _ in range(20)]] * 10)
     assert all(isinstance(answer, int | ValueError) for found in answers for answer in found)
     assert work.most_running == 1
+
+
+def test_whoever_is_stuck_is_overtaken_and_has_what_they_did_in_the_end() -> None:
+    numbers, go_on = itertools.count(1), threading.Event()
+
+    def first_is_stuck() -> int:
+        number = next(numbers)
+        assert number > 1 or go_on.wait(20)
+        return number
+
+    flight = SingleFlight(first_is_stuck, patience=0.2)
+    stuck = Asker(flight)
+    assert [flight() for _ in range(3)] == [2, 3, 4]
+    go_on.set()
+    assert stuck.result() == 1
+    assert flight() == 5
+
+
+def test_where_all_are_stuck_nobody_waits_for_ever(work: Work) -> None:
+    work.go_on.clear()
+    flight = SingleFlight(work, patience=0.5)
+    askers = [Asker(flight)]
+    until(lambda: work.began == 1)
+    askers += [Asker(flight) for _ in range(5)]
+    until(lambda: sum(isinstance(asker.answer, TimeoutError) for asker in askers) == 4)
+    assert work.began == 2
+    work.go_on.set()
+    assert sorted(asker.result() for asker in askers if not isinstance(asker.answer, TimeoutError)) == [1, 2]
+    assert flight() == 3

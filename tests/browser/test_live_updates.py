@@ -40,7 +40,7 @@ window.EventSource = class extends EventSource {
 };
 """
 
-# The answer is made now, in full, and comes later, whether or not the page still wants it. Released, it was taken in.
+# The answer is made now, in full, and comes later, whether the page still wants it or not. Then it was taken in.
 DELAY_THE_NEXT_READ = """() => {
   const fetch = window.fetch;
   window.fetch = (url, options) => {

@@ -506,6 +506,28 @@ class TestItIsRefused:
         with api("operator").get("/stream") as answer:
             assert answer.status_code == 200
 
+    def test_where_nobody_has_looked_for_news_in_a_while(
+        self, operator: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A stream that is open means that news arrive."""
+        turn, stuck, go_on = live.Watch.turn, threading.Event(), threading.Event()
+
+        def stick(watch: live.Watch) -> None:
+            stuck.set()
+            assert go_on.wait(20)
+            turn(watch)
+
+        with operator.get("/stream") as before:
+            assert before.status_code == 200
+        monkeypatch.setattr(live, "STUCK_AFTER", 0.5)
+        monkeypatch.setattr(live.Watch, "turn", stick)
+        assert stuck.wait(20)
+        refused = until(lambda: [answer for answer in [operator.get("/stream")] if answer.status_code != 200])[0]
+        assert_problem(refused, 503, "busy")
+        monkeypatch.setattr(live.Watch, "turn", turn)
+        go_on.set()
+        until(lambda: operator.get("/stream").status_code == 200)
+
 
 class TestWhatItIs:
     def test_is_events_that_no_proxy_keeps_back(self, served: Served) -> None:
