@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import LockOut, OpenPage, SignIn
+from tests.browser.conftest import LockOut, OpenPage, SendOrder, SignIn
 from tests.browser.parts import MACRO, awake, expect_switch, switch
 
 
@@ -22,6 +22,18 @@ def test_a_change_is_told_with_before_and_after(page: Page, sign_in: SignIn) -> 
     expect(first.locator(".change")).to_have_count(1)  # what stayed the same is not listed
     first.get_by_text("Full record").click()
     expect(first.locator("pre").last).to_contain_text('"competitive": true')
+
+
+def test_of_what_came_only_that_is_told_which_it_came_with(
+    page: Page, sign_in: SignIn, send_order: SendOrder
+) -> None:
+    send_order("AAPL", rationale="the trend")
+    sign_in(page, path="/audit?action=order.submit")
+    told = page.get_by_role("listitem").first
+    expect(told.get_by_text("rationale", exact=True)).to_be_visible()
+    expect(told.locator(".change").filter(has_text="null")).to_have_count(0)
+    told.get_by_text("Full record").click()
+    expect(told.locator("pre").last).to_contain_text('"notional": null')
 
 
 def test_it_can_be_filtered_and_cleared(page: Page, sign_in: SignIn, lock_out: LockOut) -> None:

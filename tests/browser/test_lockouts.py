@@ -20,6 +20,7 @@ from tests.browser.parts import (
     row,
     rows,
 )
+from tests.crowds import symbols_are_locked_out
 from tests.serving import Server
 
 
@@ -218,3 +219,21 @@ def test_the_script_takes_the_servers_rows_over(page: Page, sign_in: SignIn, loc
     expect(rows(page)).to_have_count(2)
     expect(row(page, "AAPL")).to_contain_text(re.compile(r"59m \d\ds"))
     expect(rows(page)).to_have_count(2)
+
+
+@pytest.mark.parametrize("role", ["operator", "viewer"])
+def test_very_many_scroll_in_a_box_of_their_own(page: Page, sign_in: SignIn, server: Server, role: str) -> None:
+    symbols_are_locked_out(server, 200)
+    sign_in(page, role)
+    awake(page)
+    expect(rows(page)).to_have_count(200)
+    assert page.evaluate("document.documentElement.scrollHeight") < 3000
+    last = rows(page).last
+    expect(last).not_to_be_in_viewport()
+    box = card(page, LOCKOUTS).locator(".lockouts-scroll")
+    if role == "viewer":  # nothing in it can have the focus
+        box.focus()
+        page.keyboard.press("End")
+    else:
+        last.get_by_role("button", name="Remove").focus()
+    expect(last).to_be_in_viewport()
