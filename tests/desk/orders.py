@@ -256,6 +256,7 @@ class Hammer:
 
     def __init__(self, server: Server, act: Callable[[Line], Reply | None], *, threads: int = 12) -> None:
         self.replies: list[Reply] = []
+        self.threads = threads
         self._act = act
         self._server = server
         self._done = [0] * threads

@@ -304,10 +304,11 @@ def test_a_killed_server_comes_back_though_a_query_still_runs(made: Path) -> Non
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        time.sleep(0.3)
+        running = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
+        with psycopg.connect(postgres.dsn(), autocommit=True) as other:
+            until(lambda: other.execute(running, [busy.info.backend_pid]).fetchone())
         servers(made)[0].kill()
-        time.sleep(0.3)
-        assert [p.pid for p in backends(made)] == [busy.info.backend_pid]
+        until(lambda: [p.pid for p in backends(made)] == [busy.info.backend_pid])
         postgres.start()
         thread.join(10)
         assert setting(postgres, "fsync") == "off"

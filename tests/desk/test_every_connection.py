@@ -58,6 +58,11 @@ DECIDING = ORDERS | {"statement_timeout": "1s", "lock_timeout": "1s"}
 MOST = {None: 8, RULES: 2, DECISIONS: 8, CREDENTIALS: 4}  # connections that one process may have open at once
 
 
+@pytest.fixture(autouse=True)
+def nobody_stalls() -> None:
+    """The settings are looked at as they are."""
+
+
 def settings_of(connection: Connection) -> dict[str, str]:
     return {name: str(connection.scalar(text("SELECT current_setting(:name)"), {"name": name})) for name in WANTED}
 

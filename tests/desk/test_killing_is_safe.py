@@ -17,15 +17,17 @@ def workers(server: Server) -> list[psutil.Process]:
     return [p for p in psutil.Process(server.process.pid).children() if p.status() != psutil.STATUS_ZOMBIE]
 
 
-def hammer(server: Server, seconds: float, disturb: list[threading.Thread]) -> tuple[set[str], int]:
-    """Make lockouts from several scripts until the time is over; the ids that were acknowledged, the failures."""
+def hammer(server: Server, disturb: threading.Thread) -> tuple[set[str], int]:
+    """Make lockouts from several scripts until the disturbance is over, and enough were made after it; the ids
+    that were acknowledged, the failures."""
     script = Caller(server.url, server.add_token("script", "operator"))
     acknowledged: set[str] = set()
     failures: list[object] = []
-    end = time.monotonic() + seconds
+    latest = time.monotonic() + 40
+    over = threading.Event()
 
     def run(number: int) -> None:
-        while time.monotonic() < end:
+        while not over.is_set() and time.monotonic() < latest:
             body = {"ticker": f"T{number}", "reason": "r", "duration_minutes": 5}
             try:
                 reply = script.post("/lockouts", body)
@@ -39,12 +41,17 @@ def hammer(server: Server, seconds: float, disturb: list[threading.Thread]) -> t
                 assert reply.status == 503, reply.text
                 failures.append(reply.text)
 
-    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(6)] + disturb
-    for thread in threads:
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(6)]
+    for thread in [*threads, disturb]:
         thread.start()
+    disturb.join(60)
+    undisturbed = len(acknowledged)
+    until(lambda: len(acknowledged) > undisturbed + 50)
+    over.set()
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
+    assert not disturb.is_alive()
     return acknowledged, len(failures)
 
 
@@ -68,7 +75,7 @@ def test_killed_workers_lose_nothing_and_are_replaced(server: Server) -> None:
             killed.append(victim.pid)
             victim.kill()
 
-    acknowledged, _ = hammer(server, 3, [threading.Thread(target=kill)])
+    acknowledged, _ = hammer(server, threading.Thread(target=kill, daemon=True))
     assert len(killed) == 2
     whole(server, acknowledged)
 
@@ -94,7 +101,7 @@ def test_killed_connections_lose_nothing_and_are_made_anew(server: Server) -> No
                 " WHERE datname = current_database() AND application_name = 'countersign'"
             )
 
-    acknowledged, failures = hammer(server, 2.5, [threading.Thread(target=kill)])
+    acknowledged, failures = hammer(server, threading.Thread(target=kill, daemon=True))
     whole(server, acknowledged)
     assert failures < len(acknowledged) + 200
     script = Caller(server.url, server.add_token("script", "operator"))

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from sqlalchemy.orm import Session
 
 from app.desk import approvals, order_lists, orders
 from app.desk.actor import Actor
@@ -18,7 +19,7 @@ from app.desk.errors import Decided
 from app.desk.moves import expire_due
 from app.desk.transaction import recording
 from app.domain.lifecycle import Mover, OrderStatus
-from tests.at_once import results_of, until
+from tests.at_once import in_one_of_three, results_of, until
 from tests.conftest import Api
 from tests.desk.orders import (
     SWEEPER,
@@ -60,7 +61,7 @@ def past(desk: Desk, deadline: str) -> bool:
 
 def test_it_is_waiting_until_its_deadline_and_has_expired_at_it(desk: Desk, sender: Api, operator: Api) -> None:
     order = sender.post("/orders", body()).json
-    deadline = let_expire(desk, order["id"], in_seconds=0.5)
+    deadline = let_expire(desk, order["id"], in_seconds=60)
     waiting = sender.get(f"/orders/{order['id']}").json
     assert (waiting["status"], waiting["expires_at"], waiting["decided_at"]) == (
         "pending_approval",
@@ -68,20 +69,26 @@ def test_it_is_waiting_until_its_deadline_and_has_expired_at_it(desk: Desk, send
         None,
     )
     assert [item["id"] for item in operator.get("/approvals").json["items"]] == [order["id"]]
-    until(lambda: past(desk, deadline))
+    deadline = let_expire(desk, order["id"])
     expired = sender.get(f"/orders/{order['id']}").json
     assert (expired["status"], expired["expires_at"]) == ("expired", deadline)
     assert (expired["decided_at"], expired["decided_by"]) == (deadline, "system:deadline")
 
 
 def test_it_is_approved_just_before_its_deadline(desk: Desk, sender: Api, operator: Api) -> None:
-    order = sender.post("/orders", body()).json
-    deadline = let_expire(desk, order["id"], in_seconds=0.5)
-    approved = operator.post(f"/approvals/{order['id']}/approve", {})
-    assert (approved.status_code, approved.json["status"]) == (200, "released")
-    assert approved.json["decided_at"] < deadline
-    until(lambda: past(desk, deadline))
-    assert sender.get(f"/orders/{order['id']}").json == approved.json, "its deadline means nothing any more"
+    def sitting() -> bool:
+        order = sender.post("/orders", body()).json
+        deadline = let_expire(desk, order["id"], in_seconds=0.5)
+        approved = operator.post(f"/approvals/{order['id']}/approve", {})
+        if approved.status_code == 409 and past(desk, deadline):
+            return False
+        assert (approved.status_code, approved.json["status"]) == (200, "released")
+        assert approved.json["decided_at"] < deadline
+        until(lambda: past(desk, deadline))
+        assert sender.get(f"/orders/{order['id']}").json == approved.json, "its deadline means nothing any more"
+        return True
+
+    in_one_of_three(sitting)
 
 
 ASKING: dict[str, Callable[[Api, Api, dict[str, Any], dict[str, Any]], Any]] = {
@@ -170,6 +177,7 @@ def test_who_comes_too_late_is_refused_with_the_deadline(
     assert moves(desk, order["id"]) == BY_THE_CLOCK
 
 
+@pytest.mark.usefixtures("any_machine")
 def test_an_approval_around_the_deadline_is_in_time_or_refused_and_never_both(
     desk: Desk, app: Flask, engine: Actor, alice: Actor
 ) -> None:
@@ -193,7 +201,7 @@ def test_an_approval_around_the_deadline_is_in_time_or_refused_and_never_both(
     assert set(outcomes) == {"released", "expired"}, "both happened"
 
 
-@pytest.mark.parametrize("held", [0.5, 1.7])
+@pytest.mark.parametrize("held", [0, 1.7])
 @pytest.mark.parametrize("act", ["approve", "reject", "cancel"])
 def test_an_act_that_waits_for_the_row_past_the_deadline_comes_too_late(
     desk: Desk, app: Flask, engine: Actor, alice: Actor, act: str, held: float
@@ -207,15 +215,24 @@ def test_an_act_that_waits_for_the_row_past_the_deadline_comes_too_late(
     }
     with transaction(desk) as other:
         other.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [id_])
-        other.execute("UPDATE orders SET expires_at = clock_timestamp() + interval '0.3 s' WHERE id = %s", [id_])
         began = time.monotonic()
         late = Act(app, acts[act])
         assert late.waits(desk, "transactionid")
+        other.execute("UPDATE orders SET expires_at = clock_timestamp() WHERE id = %s", [id_])
         time.sleep(max(0, held - (time.monotonic() - began)))
     refused = late.done()
     assert isinstance(refused, Decided), refused
     assert refused.more["order"]["status"] == "expired"
     assert (written(desk, id_), moves(desk, id_)) == ("expired", BY_THE_CLOCK)
+
+
+def approved_in_time(session: Session, desk: Desk, alice: Actor, id_: str, deadline: str) -> bool:
+    """She approves it, which is not committed yet, and then its deadline passes; False where that had passed."""
+    orders.locked(session, alice, UUID(id_))
+    _, won = orders.settle(session, Mover.PERSON, OrderStatus.RELEASED, alice, None, UUID(id_))
+    assert won or past(desk, deadline)
+    until(lambda: past(desk, deadline))
+    return won
 
 
 READS: dict[str, Callable[[Actor, str], Any]] = {
@@ -224,24 +241,27 @@ READS: dict[str, Callable[[Actor, str], Any]] = {
 }
 
 
+@pytest.mark.usefixtures("any_machine")
 @pytest.mark.parametrize("what", [*READS, "a replay"])
 def test_an_approval_in_time_that_is_not_committed_yet_is_never_contradicted_by(
     desk: Desk, app: Flask, engine: Actor, alice: Actor, what: str
 ) -> None:
-    new = new_order(signal_layer="macro", reference_price=100)
     with app.app_context():
         desk.sql("""UPDATE risk_configs SET config = '{"operator_approval": {"auto_approve_paper": false}}'""")
-        id_ = orders.submit(engine, new)[0]["id"]
-        deadline = let_expire(desk, id_, in_seconds=0.3)
-        with recording() as session:
-            orders.locked(session, alice, UUID(id_))
-            _, won = orders.settle(session, Mover.PERSON, OrderStatus.RELEASED, alice, None, UUID(id_))
-            assert won
-            until(lambda: past(desk, deadline))
-            act = READS.get(what, lambda who, _: orders.submit(who, new)[0]["status"])
-            asks = Act(app, lambda: act(engine, id_))
-            assert asks.waits(desk, "transactionid"), "it waits for what is on its way, and does not guess"
-        told = asks.done()
+
+        def sitting() -> tuple[Any, str] | None:
+            new = new_order(signal_layer="macro", reference_price=100)
+            id_ = orders.submit(engine, new)[0]["id"]
+            deadline = let_expire(desk, id_, in_seconds=0.3)
+            with recording() as session:
+                if not approved_in_time(session, desk, alice, id_, deadline):
+                    return None
+                act = READS.get(what, lambda who, _: orders.submit(who, new)[0]["status"])
+                asks = Act(app, lambda: act(engine, id_))
+                assert asks.waits(desk, "transactionid"), "it waits for what is on its way, and does not guess"
+            return asks.done(), id_
+
+        told, id_ = in_one_of_three(sitting)
     if what == "a cancel":
         assert isinstance(told, Decided)
         told = told.more["order"]["status"]
@@ -249,19 +269,23 @@ def test_an_approval_in_time_that_is_not_committed_yet_is_never_contradicted_by(
     assert moves(desk, id_) == [("order.approve", "alice")]
 
 
+@pytest.mark.usefixtures("any_machine")
 def test_a_sweep_leaves_alone_what_somebody_is_just_deciding(
     desk: Desk, app: Flask, engine: Actor, alice: Actor
 ) -> None:
-    decided, due = place_waiting(desk, engine, 2)
-    deadline = let_expire(desk, decided, in_seconds=0.3)
-    with app.app_context():
+    def sitting() -> tuple[str, str] | None:
+        decided, due = place_waiting(desk, engine, 2)
+        deadline = let_expire(desk, decided, in_seconds=0.3)
+        let_expire(desk, due)
         with recording() as session:
-            orders.locked(session, alice, UUID(decided))
-            _, won = orders.settle(session, Mover.PERSON, OrderStatus.RELEASED, alice, None, UUID(decided))
-            assert won
-            let_expire(desk, due)
-            until(lambda: past(desk, deadline))
+            if not approved_in_time(session, desk, alice, decided, deadline):
+                desk.sql("DELETE FROM orders WHERE id = %s", due)
+                return None
             assert expire_due(SWEEPER) == 1, "it neither waits for it nor touches it"
+        return decided, due
+
+    with app.app_context():
+        decided, due = in_one_of_three(sitting)
         assert (written(desk, decided), written(desk, due)) == ("released", "expired")
         assert expire_due(SWEEPER) == 0
     assert moves(desk, decided) == [("order.approve", "alice")]
@@ -296,14 +320,19 @@ def test_a_list_of_one_status_never_shows_another_while_deadlines_pass(
     desk: Desk, app: Flask, engine: Actor, alice: Actor
 ) -> None:
     place_waiting(desk, engine, 200)
-    desk.sql("UPDATE orders SET expires_at = clock_timestamp() + (seq * 10 + 100) * interval '1 ms'")
     shown: Counter[tuple[str, str]] = Counter()
-    with app.app_context():
+
+    def sitting() -> bool:
+        desk.sql("UPDATE orders SET expires_at = clock_timestamp() + (seq * 10 + 100) * interval '1 ms'")
         while desk.sql("SELECT 1 FROM orders WHERE expires_at > clock_timestamp() LIMIT 1"):
             for status in (OrderStatus.PENDING_APPROVAL, OrderStatus.EXPIRED):
                 found = order_lists.page(alice, status=status, limit=200)
                 shown.update((status.value, order["status"]) for _, order in found)
-    assert set(shown) == {("pending_approval", "pending_approval"), ("expired", "expired")}
+        assert set(shown) <= {("pending_approval", "pending_approval"), ("expired", "expired")}
+        return len(shown) == 2
+
+    with app.app_context():
+        in_one_of_three(sitting)
 
 
 def test_the_timeout_in_force_at_the_submission_counts(desk: Desk, sender: Api, operator: Api) -> None:

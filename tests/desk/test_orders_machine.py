@@ -7,7 +7,6 @@ lets pass is what `gate.decide` lets pass on the model, and by a short list of i
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections import Counter
 from dataclasses import replace
@@ -29,7 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.desk import approvals, config, lockouts, order_lists, orders, state, transaction
+from app.desk import approvals, config, lockouts, order_lists, orders, state
 from app.desk.actor import Actor
 from app.desk.errors import Blocked, Conflict, Decided, DeskError, Forbidden, NotFound
 from app.desk.moves import expire_due
@@ -512,16 +511,6 @@ EXPECTED = {
     "submitted again",
     "came too late",
 }
-
-
-@pytest.fixture
-def any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A decision that stalls for a second is cut off, which is right, and not what is looked at here: of so many,
-    a busy machine stalls one."""
-    idle = "; SET LOCAL idle_in_transaction_session_timeout = '1min'"  # for orders, a setting of the connection
-    for name, more in {"SHARE_RULES": "", "OWN_RULES": "", "BEGIN_DECISION": idle}.items():
-        patient = re.sub(r"timeout = '\d+m?s'", "timeout = '1min'", getattr(transaction, name))
-        monkeypatch.setattr(transaction, name, patient + more)
 
 
 @pytest.mark.usefixtures("any_machine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import signal
 import socket
 import threading
@@ -10,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +19,7 @@ import psutil
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.at_once import API, Reply, until
+from tests.at_once import API, Reply, in_one_of_three, in_time, timed, until
 from tests.desk.orders import (
     Hammer,
     Line,
@@ -33,6 +35,7 @@ from tests.desk.orders import (
 from tests.serving import Server
 
 BACK = {"trading_mode": "paper", "from": "disabled", "reason": "the next round"}
+NOT_NOW = {"busy", "database_unavailable"}  # of a 503: it did not happen, the database cut somebody off
 tickers = (f"T{number}" for number in itertools.count(1))
 
 
@@ -96,6 +99,25 @@ def released(server: Server, ticker: str) -> int:
     return int(count)
 
 
+def acknowledged(reply: Reply) -> Reply | None:
+    """The answer; None where it was to come again, as on a machine that stood still."""
+    return None if reply.status == 503 and reply.json["code"] in NOT_NOW else reply
+
+
+def again(act: Callable[..., Reply], *given: Any) -> Reply | None:
+    """For another sitting, where there is to be one."""
+    return acknowledged(act(*given))
+
+
+def answered(replies: list[Reply], *statuses: int) -> list[Reply]:
+    """Those with one of these. The others were told to come again, as on a machine that stood still."""
+    done = [reply for reply in replies if reply.status in statuses]
+    busy = [reply for reply in replies if reply.status not in statuses]
+    assert {(reply.status, reply.json["code"]) for reply in busy} <= {(503, code) for code in NOT_NOW}
+    assert len(busy) < max(len(done), 1)
+    return done
+
+
 class Rounds:
     """Rounds of hammering, each with a ticker of its own, that are stopped in full flow."""
 
@@ -109,7 +131,7 @@ class Rounds:
 
     def one(self, line: Line, enough: int) -> None:
         until(lambda: released(self.server, self.ticker) >= enough, what="nothing is released")
-        reply = self.stop.do(line, self.ticker)
+        reply = in_one_of_three(partial(again, self.stop.do, line, self.ticker))
         count = released(self.server, self.ticker)
         assert reply.status in (200, 201), reply.text
         self.hammer.everybody_again()
@@ -124,7 +146,7 @@ class Rounds:
                 self.spread = max(self.spread, busy_workers(self.server))
                 if left:
                     if self.stop.undo:
-                        undone = self.stop.undo(line)
+                        undone = in_one_of_three(partial(again, self.stop.undo, line))
                         assert undone.status in (200, 204), undone.text
                     following = next(tickers)
                     prepare(following)
@@ -140,29 +162,23 @@ def test_no_order_of_a_hammer_is_released_after_the_answer_to(server: Server, wh
 
     def submit(line: Line, ticker: str) -> Reply:
         sent = body(ticker=ticker, reference_price="100", signal_layer="macro")
-        reply = line.post("/orders", sent, token=engine)
-        assert reply.status == 201, reply.text
-        return reply
+        return line.post("/orders", sent, token=engine)
 
     rounds = Rounds(server, stop, submit)
     rounds.run(30 if what == "a lockout" else 15, lambda ticker: None, enough=3)
     if not stop.undo:
         for ticker, count in rounds.at_the_stop.items():
             assert released(server, ticker) == count, "the lockout still holds, long after"
-    blocked = {
-        reason["code"]
-        for reply in rounds.hammer.replies
-        for reason in reply.json["reasons"]
-        if reply.json["reasons"]
-    }
+    done = answered(rounds.hammer.replies, 201)
+    blocked = {reason["code"] for reply in done for reason in reply.json["reasons"] if reply.json["reasons"]}
     assert blocked == {stop.code}
     assert {ticker for (ticker,) in server.sql("SELECT ticker FROM orders WHERE status = 'blocked'")} == set(
         rounds.at_the_stop
     )
-    assert server.sql("SELECT count(*) FROM orders") == [(len(rounds.hammer.replies),)]
+    assert server.sql("SELECT count(*) FROM orders") == [(len(done),)]
     assert server.sql(
         "SELECT count(*), count(DISTINCT subject) FROM audit_events WHERE action = 'order.submit'"
-    ) == [(len(rounds.hammer.replies), len(rounds.hammer.replies))]
+    ) == [(len(done), len(done))]
 
 
 @pytest.mark.parametrize("what", STOPS)
@@ -183,7 +199,8 @@ def test_no_approval_of_a_hammer_releases_an_order_after_the_answer_to(server: S
     rounds.run(
         5, lambda ticker: left.update({ticker: deque(place_waiting(server, engine, 150, ticker=ticker))}), enough=3
     )
-    refused = [reply for reply in rounds.hammer.replies if reply.status != 200]
+    done = answered(rounds.hammer.replies, 200, 409)
+    refused = [reply for reply in done if reply.status != 200]
     assert {(reply.status, reply.json["code"]) for reply in refused} <= {
         (409, stop.code),
         (409, "already_decided"),  # by the halt, which cancels what waits
@@ -192,12 +209,19 @@ def test_no_approval_of_a_hammer_releases_an_order_after_the_answer_to(server: S
     for reply in refused:
         if reply.json["code"] == "already_decided":
             assert reply.json["order"]["status"] == "canceled"
-    approved = len(rounds.hammer.replies) - len(refused)
+    approved = len(done) - len(refused)
     assert approved == sum(released(server, ticker) for ticker in rounds.at_the_stop)
     assert server.sql("SELECT count(*) FROM audit_events WHERE action = 'order.approve'") == [(approved,)]
 
 
 # In time
+
+
+def stood_still(reply: Reply, hammer: Hammer, status: int) -> bool:
+    """Whether the machine did, so that the stop was to come again, or engines more than once each: then it is no
+    sitting."""
+    done = answered(hammer.replies, status)
+    return not acknowledged(reply) or len(hammer.replies) - len(done) > hammer.threads
 
 
 @contextmanager
@@ -219,20 +243,18 @@ def half_sent(host: str, port: int, head: str) -> socket.socket:
 
 
 @contextmanager
-def under_load(server: Server) -> Iterator[None]:
+def under_load(server: Server) -> Iterator[Hammer]:
     """Ten thousand orders wait, engines hammer, and clients stall in the middle of a submission."""
     engine = server.add_token("engine", "engine")
     place_waiting(server, account(server, "placed", "engine"), 10_000)
     server.sql("ANALYZE orders")
 
     def submit(line: Line) -> Reply:
-        reply = line.post("/orders", body(), token=engine)
-        assert reply.status == 201, reply.text
-        return reply
+        return line.post("/orders", body(), token=engine)
 
     with stalled_clients(server, engine, 12) as stalled, Hammer(server, submit) as hammer:
         hammer.everybody_again(5)
-        yield
+        yield hammer
         hammer.everybody_again(5)
         for client in stalled:
             client.setblocking(False)
@@ -240,32 +262,29 @@ def under_load(server: Server) -> Iterator[None]:
                 client.recv(1)
 
 
-def timed(act: Callable[[], Reply]) -> tuple[float, Reply]:
-    began = time.monotonic()
-    reply = act()
-    return time.monotonic() - began, reply
+def within_two_seconds(server: Server, sitting: Callable[[], float]) -> None:
+    """In one of three sittings, each on an empty desk."""
 
-
-def in_time(server: Server, sitting: Callable[[], float]) -> None:
-    """Less than two seconds in one of three sittings: other work of the machine may spoil one, a flaw all."""
-    took = []
-    while not took or took[-1] >= 2:
-        assert len(took) < 3, took
+    def anew() -> float:
         server.reset()
-        took.append(sitting())
+        return sitting()
+
+    in_time(anew, 2)
 
 
 def test_a_halt_is_acknowledged_in_two_seconds_with_ten_thousand_orders_waiting(server: Server) -> None:
     def sitting() -> float:
         operator = server.add_token("operator", "operator")
-        with under_load(server), closing(Line(server, operator)) as line:
+        with under_load(server) as hammer, closing(Line(server, operator)) as line:
             took, reply = timed(lambda: line.put("/mode", {"trading_mode": "disabled"}))
             waiting = server.sql("SELECT count(*) FROM orders WHERE status = 'pending_approval'")
+        if stood_still(reply, hammer, 201):
+            return math.inf
         assert reply.status == 200, reply.text
         assert waiting == [(0,)]
         return took
 
-    in_time(server, sitting)
+    within_two_seconds(server, sitting)
     assert server.sql(
         "SELECT status, decided_by, decision_note, count(*) FROM orders WHERE engine = 'placed' GROUP BY 1, 2, 3"
     ) == [("canceled", "operator", "the trading mode was changed from paper to disabled", 10_000)]
@@ -290,12 +309,14 @@ def test_a_lockout_is_acknowledged_in_two_seconds_with_ten_thousand_orders_waiti
 ) -> None:
     def sitting() -> float:
         operator = server.add_token("operator", "operator")
-        with under_load(server), closing(Line(server, operator)) as line:
+        with under_load(server) as hammer, closing(Line(server, operator)) as line:
             took, reply = timed(lambda: lock_out(line, ticker))
+        if stood_still(reply, hammer, 201):
+            return math.inf
         assert reply.status == 201, reply.text
         return took
 
-    in_time(server, sitting)
+    within_two_seconds(server, sitting)
     assert server.sql("SELECT status, count(*) FROM orders WHERE engine = 'placed' GROUP BY 1") == [
         ("pending_approval", 10_000)
     ]
@@ -325,34 +346,40 @@ def stopped(worker: psutil.Process) -> Iterator[None]:
 
 def test_a_worker_that_freezes_in_the_middle_of_a_decision_is_cut_off(server: Server) -> None:
     """Its transaction holds the lock that a halt wants; the database ends it, and nothing of it is there."""
-    engine, operator = server.add_token("engine", "engine"), server.add_token("operator", "operator")
-    give_up = time.monotonic() + 60
-    quit_ = threading.Event()
 
-    def submit(line: Line) -> Reply | None:
-        if quit_.is_set():
-            return None
-        return line.post("/orders", body(), token=engine)
+    def sitting() -> float:
+        engine, operator = server.add_token("engine", "engine"), server.add_token("operator", "operator")
+        give_up = time.monotonic() + 60
+        quit_ = threading.Event()
 
-    with Hammer(server, submit, threads=9) as hammer:
-        for worker in itertools.cycle(workers_of(server)):
-            assert time.monotonic() < give_up, "no worker was caught in the middle"
-            hammer.everybody_again(1)
-            with stopped(worker):
-                time.sleep(0.05)
-                if caught := server.sql(IN_THE_MIDDLE):
-                    with closing(Line(server, operator)) as line:
-                        took, reply = timed(lambda: line.put("/mode", {"trading_mode": "disabled"}))
-                    count = server.sql("SELECT count(*) FROM orders WHERE status = 'released'")
-                    ended(server, [pid for (pid,) in caught])
-                    break
-        quit_.set()
-    assert (reply.status, reply.json) == (200, {"trading_mode": "disabled"})
-    assert took < 2
-    assert {answer.status for answer in hammer.replies} <= {201, 503}
-    assert 503 in {answer.status for answer in hammer.replies}, "the frozen one hears that it did not happen"
-    assert server.sql("SELECT count(*) FROM orders WHERE status = 'released'") == count
-    assert server.sql("SELECT count(*) FROM orders") == [(sum(a.status == 201 for a in hammer.replies),)]
+        def submit(line: Line) -> Reply | None:
+            if quit_.is_set():
+                return None
+            return line.post("/orders", body(), token=engine)
+
+        with Hammer(server, submit, threads=9) as hammer:
+            for worker in itertools.cycle(workers_of(server)):
+                assert time.monotonic() < give_up, "no worker was caught in the middle"
+                hammer.everybody_again(1)
+                with stopped(worker):
+                    time.sleep(0.05)
+                    if caught := server.sql(IN_THE_MIDDLE):
+                        with closing(Line(server, operator)) as line:
+                            took, reply = timed(lambda: line.put("/mode", {"trading_mode": "disabled"}))
+                        count = server.sql("SELECT count(*) FROM orders WHERE status = 'released'")
+                        ended(server, [pid for (pid,) in caught])
+                        break
+            quit_.set()
+        assert {answer.status for answer in hammer.replies} <= {201, 503}
+        assert 503 in {answer.status for answer in hammer.replies}, "the frozen one hears that it did not happen"
+        assert server.sql("SELECT count(*) FROM orders") == [(sum(a.status == 201 for a in hammer.replies),)]
+        if not acknowledged(reply):
+            return math.inf
+        assert (reply.status, reply.json) == (200, {"trading_mode": "disabled"})
+        assert server.sql("SELECT count(*) FROM orders WHERE status = 'released'") == count
+        return took
+
+    within_two_seconds(server, sitting)
 
 
 STOP_ALL: dict[str, Callable[[Line], Reply]] = {
@@ -372,39 +399,45 @@ def test_engines_that_read_without_end_do_not_keep_an_operator_waiting(server: S
 
         def read(line: Line) -> Reply:
             turn = next(turns)
-            reply = line.get("/orders" if turn % 2 else f"/orders/{ids[turn % len(ids)]}", token=engine)
-            assert reply.status == 200, reply.text
-            return reply
+            return line.get("/orders" if turn % 2 else f"/orders/{ids[turn % len(ids)]}", token=engine)
 
         with Hammer(server, read, threads=24) as hammer, closing(Line(server, operator)) as line:
             hammer.everybody_again()
             took, reply = timed(lambda: STOP_ALL[what](line))
             hammer.everybody_again()
+        if stood_still(reply, hammer, 200):
+            return math.inf
         assert reply.status in (200, 201), reply.text
         return took
 
-    in_time(server, sitting)
+    within_two_seconds(server, sitting)
 
 
 def test_an_order_that_somebody_keeps_does_not_keep_a_stop_waiting(server: Server) -> None:
     """Thirty who want to decide it wait for its row, and give the lock of the rules back again and again."""
-    engine, operator = server.add_token("engine", "engine"), server.add_token("operator", "operator")
-    alice = server.add_token("alice", "operator")
-    [kept] = place_waiting(server, actor_of(server, "engine"), 1)
 
-    def decide(line: Line) -> Reply:
-        if next(turns) % 2:
-            return line("POST", f"/orders/{kept}/cancel", token=engine)
-        return line.post(f"/approvals/{kept}/approve", {}, token=alice)
+    def sitting() -> float:
+        engine, operator = server.add_token("engine", "engine"), server.add_token("operator", "operator")
+        alice = server.add_token("alice", "operator")
+        [kept] = place_waiting(server, actor_of(server, "engine"), 1)
 
-    turns = itertools.count()
-    with transaction(server) as other:
-        other.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [kept])
-        with Hammer(server, decide, threads=30) as hammer, closing(Line(server, operator)) as line:
-            time.sleep(1.5)
-            took, reply = timed(lambda: lock_out(line, "*"))
-            other.rollback()
-            hammer.everybody_again(1)
-    assert reply.status == 201, reply.text
-    assert took < 2
-    assert {answer.status for answer in hammer.replies} <= {200, 409, 503}
+        def decide(line: Line) -> Reply:
+            if next(turns) % 2:
+                return line("POST", f"/orders/{kept}/cancel", token=engine)
+            return line.post(f"/approvals/{kept}/approve", {}, token=alice)
+
+        turns = itertools.count()
+        with transaction(server) as other:
+            other.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [kept])
+            with Hammer(server, decide, threads=30) as hammer, closing(Line(server, operator)) as line:
+                time.sleep(1.5)
+                took, reply = timed(lambda: lock_out(line, "*"))
+                other.rollback()
+                hammer.everybody_again(1)
+        assert {answer.status for answer in hammer.replies} <= {200, 409, 503}
+        if not acknowledged(reply):
+            return math.inf
+        assert reply.status == 201, reply.text
+        return took
+
+    within_two_seconds(server, sitting)

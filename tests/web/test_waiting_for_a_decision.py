@@ -19,13 +19,13 @@ from app import accounts
 from app.extensions import db
 from app.live import MOST, MOST_OF_ONE, Hub
 from app.web.orders import LONGEST_WAIT, LOOK_AGAIN
-from tests.at_once import Caller, Reply, results_of, until
+from tests.at_once import Caller, Reply, results_of, timed, until
 from tests.conftest import API, Api
 from tests.serving import TESTER, Desk, Server, serve
 from tests.web.conftest import Browser, assert_problem
 from tests.web.orders import HOLDS, NOBODYS_ID, WEIRD_IDS, client_of, configure, order, sent, set_deadline, waiting
 
-SOON = 2.0  # seconds: news was heard, nobody looked again by chance
+SOON = LOOK_AGAIN - 1  # seconds: news was heard, nobody looked again by chance
 AT_ALL = LOOK_AGAIN + SOON  # seconds: by looking again, at the latest
 
 
@@ -86,8 +86,9 @@ def served(server: Server) -> Served:
 
 
 def settled(*waiters: Waiter) -> float:
-    """Give all of them time to begin; the time now."""
-    time.sleep(0.5)
+    """Give all of them time to begin, bit by bit: a machine that stands still takes one of them. The time now."""
+    for _ in range(10):
+        time.sleep(0.05)
     assert all(waiter.waits for waiter in waiters)
     return time.monotonic()
 
@@ -143,22 +144,22 @@ class TestItIsAnswered:
 
     def test_when_it_expires(self, served: Served) -> None:
         made = served.send()
+        since = time.monotonic()
         set_deadline(served.server, made, 1.5)
-        waiter = served.wait_for(made)
-        since = settled(waiter)
-        reply = waiter.answer(since, 1.5 + SOON)
+        reply = served.wait_for(made).answer(since, 1.5 + SOON)
         assert (reply.status, reply.json["status"], reply.json["decided_by"]) == (
             200,
             "expired",
             "system:deadline",
         )
+        assert time.monotonic() - since >= 1.5
 
     def test_when_it_expires_and_nobody_sweeps(self, engine: Api, desk: Desk, holding: None) -> None:
         made = waiting(engine)
-        set_deadline(desk, made, 0.7)
         started = time.monotonic()
+        set_deadline(desk, made, 0.7)
         answer = engine.get(f"/orders/{made['id']}?wait=30")
-        assert 0.6 < time.monotonic() - started < 0.7 + SOON
+        assert 0.7 <= time.monotonic() - started < 0.7 + SOON
         assert (answer.status_code, answer.json["status"]) == (200, "expired")
 
     def test_though_the_connection_for_news_was_lost(self, served: Served) -> None:
@@ -208,7 +209,7 @@ class TestItIsAnsweredAtOnce:
         made = waiting(engine)
         started = time.monotonic()
         assert engine.get(f"/orders/{made['id']}{query}").json == made
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < SOON
 
     def test_when_the_server_is_told_to_stop(self, served: Served, tmp_path: Path) -> None:
         made = served.send()
@@ -310,11 +311,13 @@ class TestWhatItCosts:
         made = waiting(engine)
         path = f"{API}/orders/{made['id']}?wait=30"
         waiters = [Waiter(lambda: app.test_client().get(path, headers=engine.headers)) for _ in range(50)]
-        time.sleep(1)
-        settled(*waiters)
+        hub: Hub = app.extensions["live"]
+        until(lambda: hub._waiting.total() == 50)
         with app.app_context():
             pools = [each.pool for each in db.engines.values()]
-        assert [pool.checkedout() for pool in pools] == [0] * len(pools)  # type: ignore[attr-defined]
+        # Each has looked once more after it began to listen.
+        until(lambda: not any(pool.checkedout() for pool in pools))  # type: ignore[attr-defined]
+        assert hub._waiting.total() == 50
         since = time.monotonic()
         engine.post(f"/orders/{made['id']}/cancel", None)
         answers = [waiter.answer(since, 10) for waiter in waiters]
@@ -345,15 +348,19 @@ class TestWhatItCosts:
         waiters = [served.wait_for(one) for one in made for _ in range(10)]
         time.sleep(2)
         settled(*waiters)
+        took: list[float] = []
         for act in (
             lambda: served.person.get("/state"),
             lambda: served.engine.post("/orders", order()),
             lambda: served.person.post(f"/approvals/{made[0]['id']}/approve", {}),
             lambda: served.person.put("/mode", {"trading_mode": "disabled"}),
         ):
-            started = time.monotonic()
-            assert act().status in (200, 201)
-            assert time.monotonic() - started < 2 * SOON, "the load generator is on the same processors"
+            seconds, reply = timed(act)
+            assert reply.status in (200, 201)
+            took.append(seconds)
+        # The load generator is on the same processors, and the machine may stand still once.
+        assert sorted(took)[-2] < 4, took
+        assert max(took) < 8, took
         since = time.monotonic()
         replies = [waiter.answer(since, 15) for waiter in waiters]
         assert [reply.status for reply in replies] == [200] * 200
@@ -373,7 +380,7 @@ class TestWhatItCosts:
             started = time.monotonic()
             answer = engine.get(f"/orders/{made['id']}?wait=30")
             assert (answer.status_code, answer.json) == (200, made)
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < SOON
             assert others.get(f"/orders/{theirs['id']}?wait=1").json == theirs
             assert time.monotonic() - started > 1
         started = time.monotonic()
@@ -388,7 +395,7 @@ class TestWhatItCosts:
                 assert crowd.enter_context(hub.listening("something", -1 - number)) is not None
             started = time.monotonic()
             assert engine.get(f"/orders/{made['id']}?wait=30").json == made
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < SOON
 
     def test_those_who_hang_up_leave_nothing_behind(self, served: Served) -> None:
         made = served.send()
