@@ -114,7 +114,7 @@ def answered(replies: list[Reply], *statuses: int) -> list[Reply]:
     done = [reply for reply in replies if reply.status in statuses]
     busy = [reply for reply in replies if reply.status not in statuses]
     assert {(reply.status, reply.json["code"]) for reply in busy} <= {(503, code) for code in NOT_NOW}
-    assert len(busy) < max(len(done), 1)
+    assert len(busy) <= 10 + len(done) / 20, "a machine that stood still now and then had not cut off so many"
     return done
 
 
