@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -72,6 +73,10 @@ class SendOrder(Protocol):
 
 class AsScript(Protocol):
     def __call__(self, role: str, method: str, path: str, body: Any) -> Any: ...
+
+
+class StopClock(Protocol):
+    def __call__(self, page: Page) -> None: ...
 
 
 class LockOut(Protocol):
@@ -170,6 +175,21 @@ def page(open_page: OpenPage) -> Page:
 
 
 @pytest.fixture
+def stop_clock(open_page: OpenPage) -> Iterator[StopClock]:
+    """Before a page is loaded: on it time passes only by `page.clock.run_for`, however long the machine takes."""
+    stopped: list[Page] = []
+
+    def stop(page: Page) -> None:
+        page.clock.install(time="2031-01-01T00:00:00Z")
+        page.clock.pause_at("2031-01-01T00:01:00Z")
+        stopped.append(page)
+
+    yield stop
+    for page in stopped:
+        page.clock.resume()  # the clock is of the profile, which other tests will use
+
+
+@pytest.fixture
 def sign_in(server: Server) -> SignIn:
     """Signs a person of that role in on this page; their name."""
     passwords: dict[str, str] = {}
@@ -205,8 +225,15 @@ def as_script(server: Server) -> AsScript:
             {"Authorization": f"Bearer {tokens[role]}", "Content-Type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        patience = 5
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                patience -= 1
+                if error.code != 503 or not patience:  # the machine stalled, and nothing was changed
+                    raise
 
     return ask
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import SendOrder, SignIn
+from tests.browser.conftest import SendOrder, SignIn, StopClock
 from tests.browser.parts import (
     PAPER,
     answer,
@@ -27,6 +27,10 @@ AT_LEAST_A_GLANCE = 500  # milliseconds
 @pytest.fixture
 def three(page: Page, sign_in: SignIn, send_order: SendOrder) -> Page:
     """The page with three orders that wait."""
+    return with_three_orders(page, sign_in, send_order)
+
+
+def with_three_orders(page: Page, sign_in: SignIn, send_order: SendOrder) -> Page:
     for ticker in ("AAPL", "MSFT", "TSLA"):
         send_order(ticker)
     sign_in(page)
@@ -61,14 +65,20 @@ def test_a_approves_and_goes_on_to_the_next(three: Page, server: Server) -> None
     assert stored(server) == ["released", "released", "pending_approval"]
 
 
-def test_a_key_that_bounces_or_is_held_down_approves_one_order(three: Page, server: Server) -> None:
+def test_a_key_that_bounces_or_is_held_down_approves_one_order(
+    page: Page, stop_clock: StopClock, sign_in: SignIn, send_order: SendOrder, server: Server
+) -> None:
+    stop_clock(page)
+    three = with_three_orders(page, sign_in, send_order)
     three.keyboard.press("j")
     three.keyboard.down("a")
+    expect(order(three, "AAPL")).to_contain_text("Released by olga")
+    three.clock.run_for(50)
     expect(order(three, "MSFT")).to_be_focused()
     three.keyboard.up("a")
     three.keyboard.press("a")
     three.keyboard.down("a")
-    three.wait_for_timeout(AT_LEAST_A_GLANCE)
+    three.clock.run_for(AT_LEAST_A_GLANCE)
     three.keyboard.down("a")  # repeats
     three.wait_for_timeout(300)
     assert stored(server) == ["released", "pending_approval", "pending_approval"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import Page
 
@@ -20,19 +22,29 @@ class Traffic:
     def __init__(self, page: Page) -> None:
         self.bytes = 0
         self.requests: list[str] = []
+        self._under_way: dict[str, str] = {}
         network = page.context.new_cdp_session(page)
-        network.on("Network.loadingFinished", lambda event: self._count(int(event["encodedDataLength"])))
-        network.on("Network.requestWillBeSent", lambda event: self.requests.append(event["request"]["url"]))
+        network.on("Network.loadingFinished", self._finished)
+        network.on("Network.requestWillBeSent", self._sent)
         network.send("Network.enable")
 
-    def _count(self, received: int) -> None:
-        self.bytes += received
+    def _sent(self, event: dict[str, Any]) -> None:
+        self.requests.append(event["request"]["url"])
+        self._under_way[event["requestId"]] = event["request"]["url"].rpartition("/")[2]
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        self.bytes += int(event["encodedDataLength"])
+        self._under_way.pop(event["requestId"], None)
 
     def of_one_load(self, page: Page) -> int:
         before = self.bytes
-        page.goto("/trading")
+        self._under_way.clear()
+        with page.expect_response("**/stream"), page.expect_response("**/state") as read:
+            page.goto("/trading")
         awake(page)
-        page.wait_for_timeout(500)  # the stream stays open, so the network is never idle
+        assert read.value.status == 304
+        while set(self._under_way.values()) - {"stream", "state"}:  # one stays open, of the other there is no more
+            page.wait_for_timeout(50)
         return self.bytes - before
 
 

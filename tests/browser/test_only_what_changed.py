@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import AsScript, LockOut, SendOrder, SignIn
-from tests.browser.parts import awake, decisions, rows, waiting
+from tests.browser.parts import awake, decisions, look_again, rows, waiting
 from tests.crowds import orders_wait, symbols_are_locked_out
 from tests.serving import Server
 
@@ -39,7 +39,7 @@ def test_of_many_rows_the_one_that_it_is_about(
     awake(page)
     expect(waiting(page)).to_have_count(61)
     expect(rows(page)).to_have_count(30)
-    page.wait_for_timeout(1000)  # until the page has read for the first time
+    look_again(page)
     page.evaluate(WATCH)
     as_script("operator", "POST", f"/approvals/{wanted}/approve", {})
     expect(decisions(page)).to_have_count(1)

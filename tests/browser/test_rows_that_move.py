@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import DESKTOP, PHONE, Complaints, OpenPage, SendOrder, SignIn
-from tests.browser.parts import API, announced, approve, awake, order
+from tests.browser.conftest import PHONE, Complaints, OpenPage, SendOrder, SignIn, StopClock
+from tests.browser.parts import API, announced, approve, awake, look_again, order
 from tests.serving import Server
 
 MOVED = "The list had just moved: look again."
@@ -36,22 +36,29 @@ def sooner(server: Server, send_order: SendOrder, ticker: str) -> None:
 
 @pytest.mark.parametrize("kind", ["finger", "mouse"])
 def test_a_tap_does_not_hit_the_order_that_came_in_above(
-    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, server: Server, kind: str
+    open_page: OpenPage,
+    stop_clock: StopClock,
+    sign_in: SignIn,
+    send_order: SendOrder,
+    server: Server,
+    kind: str,
 ) -> None:
     page = open_page(viewport=PHONE, has_touch=kind == "finger", is_mobile=kind == "finger")
+    stop_clock(page)
     send_order("BBB")
     send_order("CCC")
     sign_in(page)
     awake(page)
-    page.wait_for_timeout(SETTLED)
+    page.clock.run_for(SETTLED)
     place = middle(page, "BBB")
     press: Press = page.touchscreen.tap if kind == "finger" else page.mouse.click
     sooner(server, send_order, "ZZZ")
+    look_again(page)
     order(page, "ZZZ").wait_for()
     press(*place)
     expect(order(page, "ZZZ")).to_contain_text(MOVED)
     expect(announced(page, MOVED)).to_be_visible()
-    page.wait_for_timeout(SETTLED)
+    page.clock.run_for(SETTLED)
     assert set(statuses(server).values()) == {"pending_approval"}
     press(*middle(page, "ZZZ"))
     expect(order(page, "ZZZ")).to_contain_text("Released by olga")
@@ -59,10 +66,15 @@ def test_a_tap_does_not_hit_the_order_that_came_in_above(
 
 
 def test_a_click_does_not_hit_the_row_that_the_strip_pushed_down(
-    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, server: Server, complaints: Complaints
+    page: Page,
+    stop_clock: StopClock,
+    sign_in: SignIn,
+    send_order: SendOrder,
+    server: Server,
+    complaints: Complaints,
 ) -> None:
     complaints.expect("ERR_FAILED")
-    page = open_page(viewport=DESKTOP)
+    stop_clock(page)
     send_order("AA1")
     send_order("AA2")
     sign_in(page)
@@ -70,7 +82,7 @@ def test_a_click_does_not_hit_the_row_that_the_strip_pushed_down(
     box = approve(page, "AA2").bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 4)
-    page.wait_for_timeout(SETTLED)
+    page.clock.run_for(SETTLED)
     page.route(f"{API}/state", lambda route: route.abort())
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     page.locator(".strip.lost .strip-body").wait_for()
@@ -83,7 +95,7 @@ def test_a_click_does_not_hit_the_row_that_the_strip_pushed_down(
     page.mouse.down()
     page.mouse.up()
     expect(order(page, "AA1")).to_contain_text(MOVED)
-    page.wait_for_timeout(SETTLED)
+    page.clock.run_for(SETTLED)
     assert set(statuses(server).values()) == {"pending_approval"}
     page.mouse.down()  # whoever looked again means it
     page.mouse.up()
