@@ -186,7 +186,7 @@ def stop_clock(open_page: OpenPage) -> Iterator[StopClock]:
 
     yield stop
     for page in stopped:
-        page.clock.resume()  # the clock is of the profile, which other tests will use
+        page.context.close()  # the clock is of the profile, which other tests would use
 
 
 @pytest.fixture
