@@ -40,7 +40,7 @@ window.EventSource = class extends EventSource {
 };
 """
 
-# The answer is made now, in full, and comes later, whether the page still wants it or not. Then it was taken in.
+# The answer is made now, in full, and comes later, whether or not the page still wants it.
 DELAY_THE_NEXT_READ = """() => {
   const fetch = window.fetch;
   window.fetch = (url, options) => {
@@ -56,6 +56,15 @@ DELAY_THE_NEXT_READ = """() => {
       };
     });
   };
+}"""
+
+# What the switch says meanwhile, be it for a moment.
+RELEASE = """async (button) => {
+  const said = [];
+  const look = () => said.push(button.getAttribute('aria-checked'));
+  new MutationObserver(look).observe(button, { attributeFilter: ['aria-checked'] });
+  await window.release();
+  return said;
 }"""
 
 
@@ -210,7 +219,7 @@ def test_an_older_answer_never_lies_over_a_newer_one(desk_page: Page) -> None:
     look_again(desk_page)
     switch(desk_page, MACRO).click()
     expect_switch(desk_page, MACRO, on=False)
-    desk_page.evaluate("window.release()")
+    assert "true" not in switch(desk_page, MACRO).evaluate(RELEASE)
     expect_switch(desk_page, MACRO, on=False)
 
 

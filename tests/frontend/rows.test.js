@@ -83,3 +83,9 @@ test('a text that says the same already is left alone', () => {
   put({ slot }, { slot: 'other' });
   expect(slot.textContent).toBe('other');
 });
+
+test('a text that would turn itself around on the screen shows what does it', () => {
+  const slot = document.createElement('p');
+  put({ slot }, { slot: 'buy \u202e01\u202c at once\u061c – ‘naïve’ 日本 €' });
+  expect(slot.textContent).toBe('buy [U+202E]01[U+202C] at once[U+061C] – ‘naïve’ 日本 €');
+});

@@ -3,7 +3,7 @@
 import { HOUR, SECOND, timeLeft, utcEnd } from './clock.js';
 import { takeDraft } from './draft.js';
 import { inWords, whole } from './forms.js';
-import { createRows, put } from './rows.js';
+import { createRows, put, visible } from './rows.js';
 
 const FIELDS = ['ticker', 'reason', 'duration_minutes'];
 const USUAL = '60';
@@ -169,7 +169,7 @@ export const lockoutList = ({ api, ask }) => () => {
       const text = others.length
         ? `${every ? 'Every symbol' : lock.ticker} stays locked out by another lockout, until ${this.until(others.at(-1))}.`
         : `Orders in ${every ? 'all symbols not locked out themselves' : lock.ticker} can pass the gate again at once.`;
-      return { title: `Remove the lockout of ${name}?`, text: `${text} It was made by ${lock.created_by}: “${lock.reason}”.`, act: 'Remove lockout', grave: true };
+      return { title: `Remove the lockout of ${name}?`, text: `${text} It was made by ${lock.created_by}: “${visible(lock.reason)}”.`, act: 'Remove lockout', grave: true };
     },
 
     async act(lock, work) {

@@ -59,9 +59,15 @@ export function createRows(body, fill) {
   };
 }
 
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** What turns the text around it is shown as what it is: an engine's words must not read as something else. */
+export const visible = (text) => text?.replace(TURNING, (one) => `[U+${one.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}]`) ?? '';
+
 /** Texts by slot; what says the same already is left alone. */
 export function put(slots, texts) {
   for (const [name, text] of Object.entries(texts)) {
-    if (slots[name].textContent !== text) slots[name].textContent = text;
+    const shown = visible(text);
+    if (slots[name].textContent !== shown) slots[name].textContent = shown;
   }
 }
