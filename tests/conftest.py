@@ -12,10 +12,23 @@ from sqlalchemy.engine import URL
 from werkzeug.test import TestResponse
 
 from app import schema
+from tests import patience
 from tests.database import new_database, postgres
 from tests.serving import Desk, Server, application, serve
 
 API = "/api/admin/trading"
+
+
+@pytest.fixture(autouse=True)
+def nobody_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody in this process is cut off for doing nothing; otherwise where that very thing is looked at."""
+    patience.let_idle(monkeypatch)
+
+
+@pytest.fixture
+def any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long anything takes, nobody in this process is cut off."""
+    patience.let_take_long(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -64,6 +65,16 @@ class Me:
                 "configure": who.may(Act.REPLACE_CONFIG),
             },
         )
+
+
+# What turns the text around it; likewise in static/js/rows.js.
+TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+@blueprint.app_template_filter("visible")
+def _visible(text: str | None) -> str:
+    """Such characters shown as what they are: an engine's words must not read as something else."""
+    return TURNING.sub(lambda one: f"[U+{ord(one[0]):04X}]", text or "")
 
 
 @blueprint.app_context_processor

@@ -12,7 +12,6 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import API, Api
-from tests.desk.patience import let_idle
 from tests.serving import Desk
 from tests.web.orders import HOLDS, configure
 
@@ -63,12 +62,6 @@ class Browser:
     def cookie(self, name: str = "countersign_session", path: str = "/") -> str | None:
         found = self.client.get_cookie(name, self.origin.partition("://")[2], path)
         return found.value if found else None
-
-
-@pytest.fixture(autouse=True)
-def nobody_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whom the desk cuts off is not looked at here, and a busy machine stalls anybody."""
-    let_idle(monkeypatch)
 
 
 @pytest.fixture

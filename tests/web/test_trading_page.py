@@ -37,3 +37,24 @@ def test_it_carries_the_state_and_its_tag(
     assert state.headers["ETag"] == f'"{data["tag"]}"'
     again = person.get(f"{API}/state", headers={"If-None-Match": f'"{data["tag"]}"'})
     assert (again.status_code, again.data) == (304, b"")
+
+
+@pytest.mark.usefixtures("holding")
+def test_what_turns_text_around_is_shown_as_what_it_is(
+    browser: Callable[..., Browser], engine: Api, operator: Api
+) -> None:
+    """Or `buy \u202e...` could read as other words than were sent."""
+    turned, shown = "a \u202elevel\u2066 b", "a [U+202E]level[U+2066] b"
+    order = waiting(engine, rationale=turned, strategy=turned)
+    operator.post("/lockouts", LOCKOUT | {"ticker": "LOCKED", "reason": turned})
+    waiting(engine)
+    assert operator.post(f"/approvals/{order['id']}/reject", {"reason": turned}).status_code == 200
+    kept = waiting(engine, rationale=turned)
+    person = browser("operator")
+    for path, many in (("/trading", 3), ("/audit", 4)):
+        drawn = person.get(path).text.partition("desk-data")
+        drawn = drawn[0] + drawn[2].partition("</script>")[2] if drawn[1] else drawn[0]
+        assert "\u202e" not in drawn
+        assert "\u2066" not in drawn
+        assert drawn.count(shown) >= many
+    assert engine.get(f"/orders/{kept['id']}").json["rationale"] == turned
