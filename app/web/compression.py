@@ -20,7 +20,8 @@ from app.aside import aside
 LEAST = 1000  # bytes; below that nothing is gained
 # What is packed, and how hard it is worked on: files once; some other texts would take ten seconds at 9.
 LEVELS = {"text/css": 9, "text/javascript": 9, "image/svg+xml": 9, "text/html": 6, "application/json": 5}
-LARGE = 256 * 1024  # bytes; nobody is to wait while more than that is packed
+ASIDE = 128 * 1024  # bytes; nobody is to wait while more than that is packed ...
+LARGE = 1024 * 1024  # ... and even aside, more than that is not worked on hard
 LEVEL_IF_LARGE = 1
 INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
 
@@ -54,8 +55,9 @@ def _compress(response: Response) -> Response:
     if request.accept_encodings.quality("gzip") <= 0 or request.method == "HEAD":
         return response
     response.direct_passthrough = False
-    pack, body, level = _pack_of(response), response.get_data(), LEVELS[response.mimetype]
-    response.set_data(pack(body, level) if len(body) <= LARGE else aside(pack, body, LEVEL_IF_LARGE))
+    pack, body = _pack_of(response), response.get_data()
+    level = LEVELS[response.mimetype] if len(body) <= LARGE else LEVEL_IF_LARGE
+    response.set_data(pack(body, level) if len(body) <= ASIDE else aside(pack, body, level))
     response.headers["Content-Encoding"] = "gzip"
     return response
 

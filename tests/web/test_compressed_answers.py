@@ -33,7 +33,7 @@ def test_a_state_is(operator: Api, engine: Api, holding: None) -> None:
 def test_a_large_one_is_packed_lightly_for_nobody_is_to_wait_meanwhile(
     operator: Api, engine: Api, holding: None
 ) -> None:
-    for _ in range(8):
+    for _ in range(24):
         waiting(engine, rationale="\U0001f600\U0001f601" * 2000)
     for path in ("/state", "/orders"):
         plain, packed = operator.get(path), operator.get(path, headers=GZIP)
