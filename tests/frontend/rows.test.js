@@ -89,3 +89,14 @@ test('a text that would turn itself around on the screen shows what does it', ()
   put({ slot }, { slot: 'buy \u202e01\u202c at once\u061c – ‘naïve’ 日本 €' });
   expect(slot.textContent).toBe('buy [U+202E]01[U+202C] at once[U+061C] – ‘naïve’ 日本 €');
 });
+
+test('a long number may go on in the next line after a comma, and says the same', () => {
+  const slot = document.createElement('p');
+  put({ slot }, { slot: 'value 123,456,789,012.123456789' });
+  expect(slot.innerHTML).toBe('value 123,<wbr>456,<wbr>789,<wbr>012.123456789');
+  const [first] = slot.childNodes;
+  put({ slot }, { slot: 'value 123,456,789,012.123456789' });
+  expect(slot.firstChild).toBe(first);
+  put({ slot }, { slot: '1,234.50' });
+  expect(slot.innerHTML).toBe('1,234.50');
+});

@@ -64,10 +64,19 @@ const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 /** What turns the text around it is shown as what it is: an engine's words must not read as something else. */
 export const visible = (text) => text?.replace(TURNING, (one) => `[U+${one.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}]`) ?? '';
 
+const LONG = /[\d,.]{12}/;
+const AFTER_COMMAS = /(?<=\d,)(?=\d)/;
+
+/** A long number goes on in the next line after a comma: broken anywhere it would read as a smaller one. */
+function write(element, text) {
+  if (!LONG.test(text)) element.textContent = text;
+  else element.replaceChildren(...text.split(AFTER_COMMAS).flatMap((part, at) => (at ? [document.createElement('wbr'), part] : [part])));
+}
+
 /** Texts by slot; what says the same already is left alone. */
 export function put(slots, texts) {
   for (const [name, text] of Object.entries(texts)) {
     const shown = visible(text);
-    if (slots[name].textContent !== shown) slots[name].textContent = shown;
+    if (slots[name].textContent !== shown) write(slots[name], shown);
   }
 }

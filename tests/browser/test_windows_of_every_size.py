@@ -1,0 +1,108 @@
+"""Figures stay whole and everything stays within reach, in windows between a phone's and a wall's."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Complaints, LockOut, OpenPage, SendOrder, SignIn
+from tests.browser.parts import awake, order, rows
+
+# Figures whose parts lie on more than one line, though no comma ends a line there.
+BROKEN = """() => ['size', 'worth', 'prices', 'terms']
+  .flatMap((name) => [...document.querySelectorAll(`[data-slot=${name}]`)])
+  .flatMap((slot) => [...slot.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE))
+  .flatMap((node) => [...node.data.matchAll(/[\\d,.]+/g)].map((found) => {
+    const range = document.createRange();
+    range.setStart(node, found.index);
+    range.setEnd(node, found.index + found[0].length);
+    return [found[0], range.getClientRects().length, range.getBoundingClientRect().right
+      - node.parentElement.closest('td').getBoundingClientRect().right];
+  }))
+  .filter(([, lines, beyond]) => lines > 1 || beyond > 0)"""
+SIZES = (
+    {"qty": "1234567890", "reference_price": "1.0721"},
+    {"qty": "12345.678901234"},
+    {"notional": "125000000", "reference_price": "100"},
+    {
+        "qty": "99999999999.5",
+        "type": "limit",
+        "limit_price": "99999999999.99",
+        "reference_price": "99999999999.99",
+    },
+    {"qty": "123456789012345678.123456789"},
+)
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 1024, 930, 390])
+def test_a_figure_is_never_broken_where_it_would_read_as_a_smaller_one(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, width: int
+) -> None:
+    for number, size in enumerate(SIZES):  # drawn by the server, and the last one by the page
+        send_order(f"SYM{number}", **size)
+    page = open_page(viewport={"width": width, "height": 900})
+    sign_in(page)
+    awake(page)
+    send_order("LATER", qty="1234567890123")
+    expect(order(page, "LATER")).to_be_visible()
+    expect(page.get_by_text("1,234,567,890,123", exact=True)).to_be_visible()
+    assert page.evaluate(BROKEN) == []
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 1024, 950, 930])
+def test_nothing_is_beside_the_window(open_page: OpenPage, sign_in: SignIn, lock_out: LockOut, width: int) -> None:
+    lock_out("*", "FOMC at two; nobody trades before that", 90)
+    lock_out("EUR/USD", "Deliveries come out at four", 25 * 60, "news_shock")
+    page = open_page(viewport={"width": width, "height": 900})
+    sign_in(page)
+    awake(page)
+    expect(rows(page)).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    right = "element => element.getBoundingClientRect().right"
+    edge = page.locator(".lockouts-scroll").evaluate(right)
+    for button in rows(page).get_by_role("button").all():
+        assert button.evaluate(right) <= edge
+
+
+@pytest.mark.parametrize(("width", "height"), [(844, 390), (720, 450), (360, 225)])
+def test_in_a_low_window_an_order_can_be_seen_and_halt_be_reached(
+    open_page: OpenPage,
+    sign_in: SignIn,
+    send_order: SendOrder,
+    complaints: Complaints,
+    width: int,
+    height: int,
+) -> None:
+    complaints.expect("ERR_FAILED")
+    for number in range(4):
+        send_order(f"SYM{number}")
+    page = open_page(viewport={"width": width, "height": height})
+    sign_in(page)
+    awake(page)
+    page.get_by_label("Select all").check()
+    page.route("**/state", lambda route: route.abort())
+    page.route("**/stream", lambda route: route.abort())
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(page.get_by_text("Live updates lost")).to_be_attached()
+    approve = order(page, "SYM2").get_by_role("button", name="Approve")
+    approve.scroll_into_view_if_needed()
+    approve.click(trial=True)
+    page.get_by_role("button", name="Halt trading").click(trial=True)
+
+
+def test_on_a_phone_what_is_said_in_passing_lies_above_the_selection(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, lock_out: LockOut
+) -> None:
+    for number in range(3):
+        send_order(f"SYM{number}")
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    sign_in(page)
+    awake(page)
+    page.get_by_label("Select all").check()
+    lock_out("SYM1", "Exchange outage; call the desk before you remove this one")
+    toast = page.locator(".toast[data-shown=true]")
+    expect(toast).to_be_visible()
+    box, bulk = toast.bounding_box(), page.locator(".bulk").bounding_box()
+    assert box is not None
+    assert bulk is not None
+    assert box["y"] + box["height"] <= bulk["y"]
