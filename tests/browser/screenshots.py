@@ -5,24 +5,19 @@ Each is taken at three widths, light and dark, of the real server with a desk as
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
-import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from app import schema
 from app.settings import PROJECT
+from tests.at_once import Caller
 from tests.browser.chromium import executable
 from tests.browser.conftest import FLAGS, NAMES
 from tests.browser.parts import LIVE, awake, dialog, order, reject, switch
 from tests.crowds import orders_wait, symbols_are_locked_out
-from tests.database import new_database, postgres
-from tests.serving import Server, application, serve
+from tests.serving import Server, serve_a_new_desk
 
 FOLDER = PROJECT / "screenshots"
 WIDTHS = {1440: 900, 1024: 768, 390: 844}
@@ -71,14 +66,9 @@ class Scene:
         self._tokens = {role: self.server.add_token(role, role) for role in ("engine", "operator")}
 
     def ask(self, role: str, method: str, path: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(
-            f"{self.server.url}/api/admin/trading{path}",
-            json.dumps(body).encode(),
-            {"Authorization": f"Bearer {self._tokens[role]}", "Content-Type": "application/json"},
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        reply = Caller(self.server.url, self._tokens[role])(method, path, body)
+        assert reply.status < 300, reply.text
+        return reply.json
 
     def send(self, **order: Any) -> str:
         self._sent += 1
@@ -189,18 +179,10 @@ def take(browser: Browser, scene: Scene, only: set[str]) -> None:
 
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        postgres() as cluster,
-        new_database(cluster) as url,
-        application(url, Path(folder)) as app,
-    ):
-        with app.app_context():
-            schema.upgrade(url)
-        with serve(app, url, Path(folder)) as server, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
-            take(browser, Scene(server), set(sys.argv[1:]))
-            browser.close()
+    with serve_a_new_desk() as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+        take(browser, Scene(server), set(sys.argv[1:]))
+        browser.close()
     return 0
 
 
