@@ -18,6 +18,7 @@ from app.web import (
     sessions,
     static,
     stream,
+    texts,
 )
 
 
@@ -25,6 +26,7 @@ def register(app: Flask) -> None:
     """Put every route and hook into `app`. The guard comes before all of them."""
     headers.register(app)
     compression.register(app)
+    texts.register(app)
     static.register(app)
     errors.register(app)
     guard.register(app)

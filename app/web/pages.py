@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,7 +16,6 @@ from flask import (
     request,
     url_for,
 )
-from markupsafe import Markup
 
 from app.desk import approvals, audit, config, lockouts, orders, state
 from app.desk.actor import Actor
@@ -66,26 +64,6 @@ class Me:
                 "configure": who.may(Act.REPLACE_CONFIG),
             },
         )
-
-
-# What turns the text around it; likewise in static/js/rows.js.
-TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-@blueprint.app_template_filter("visible")
-def _visible(text: str | None) -> str:
-    """Such characters shown as what they are: an engine's words must not read as something else."""
-    return TURNING.sub(lambda one: f"[U+{ord(one[0]):04X}]", text or "")
-
-
-LONG = re.compile(r"[\d,.]{12}", re.ASCII)
-AFTER_COMMAS = re.compile(r"(?<=\d,)(?=\d)", re.ASCII)
-
-
-@blueprint.app_template_filter("breakable")
-def _breakable(text: str) -> str:
-    """A long number goes on in the next line after a comma, as in static/js/rows.js."""
-    return Markup("<wbr>").join(AFTER_COMMAS.split(text)) if LONG.search(text) else text
 
 
 @blueprint.app_context_processor
