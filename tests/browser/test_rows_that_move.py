@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import PHONE, Complaints, OpenPage, SendOrder, SignIn, StopClock
-from tests.browser.parts import API, announced, approve, awake, look_again, order
+from tests.browser.conftest import PHONE, Complaints, LockOut, OpenPage, SendOrder, SignIn, StopClock
+from tests.browser.parts import API, announced, approve, awake, look_again, order, reject
 from tests.serving import Server
 
+STACKED = {"width": 1024, "height": 768}  # there the buttons of an order stand one above the other
 MOVED = "The list had just moved: look again."
 SETTLED = 1000  # milliseconds after which nothing has "just" moved
 
@@ -21,8 +22,8 @@ def statuses(server: Server) -> dict[str, str]:
     return {str(ticker): str(status) for ticker, status in server.sql("SELECT ticker, status FROM orders")}
 
 
-def middle(page: Page, ticker: str) -> tuple[float, float]:
-    box = approve(page, ticker).bounding_box()
+def middle(button: Locator) -> tuple[float, float]:
+    box = button.bounding_box()
     assert box
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
@@ -50,7 +51,7 @@ def test_a_tap_does_not_hit_the_order_that_came_in_above(
     sign_in(page)
     awake(page)
     page.clock.run_for(SETTLED)
-    place = middle(page, "BBB")
+    place = middle(approve(page, "BBB"))
     press: Press = page.touchscreen.tap if kind == "finger" else page.mouse.click
     sooner(server, send_order, "ZZZ")
     look_again(page)
@@ -60,7 +61,7 @@ def test_a_tap_does_not_hit_the_order_that_came_in_above(
     expect(announced(page, MOVED)).to_be_visible()
     page.clock.run_for(SETTLED)
     assert set(statuses(server).values()) == {"pending_approval"}
-    press(*middle(page, "ZZZ"))
+    press(*middle(approve(page, "ZZZ")))
     expect(order(page, "ZZZ")).to_contain_text("Released by olga")
     assert statuses(server) == {"ZZZ": "released", "BBB": "pending_approval", "CCC": "pending_approval"}
 
@@ -103,6 +104,62 @@ def test_a_click_does_not_hit_the_row_that_the_strip_pushed_down(
     assert statuses(server) == {"AA1": "released", "AA2": "pending_approval"}
 
 
+def comes_beneath(page: Page, button: Locator, place: tuple[float, float]) -> None:
+    """Wait until a press there would meet that button."""
+    page.wait_for_function(
+        "([button, x, y]) => document.elementFromPoint(x, y) === button", arg=[button.element_handle(), *place]
+    )
+
+
+def test_a_click_on_reject_does_not_hit_the_approve_that_the_strip_pushed_down(
+    open_page: OpenPage,
+    stop_clock: StopClock,
+    sign_in: SignIn,
+    send_order: SendOrder,
+    server: Server,
+    complaints: Complaints,
+) -> None:
+    complaints.expect("ERR_FAILED")
+    page = open_page(viewport=STACKED)
+    stop_clock(page)
+    send_order("AAA")
+    sign_in(page)
+    awake(page)
+    place = middle(reject(page, "AAA"))
+    page.mouse.move(*place)
+    page.clock.run_for(SETTLED)
+    page.route(f"{API}/state", lambda route: route.abort())
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    comes_beneath(page, approve(page, "AAA"), place)
+    page.mouse.click(*place)
+    expect(order(page, "AAA")).to_contain_text(MOVED)
+    assert statuses(server) == {"AAA": "pending_approval"}
+
+
+def test_a_tap_on_reject_does_not_hit_the_approve_that_a_taller_row_pushed_down(
+    open_page: OpenPage,
+    stop_clock: StopClock,
+    sign_in: SignIn,
+    send_order: SendOrder,
+    lock_out: LockOut,
+    server: Server,
+) -> None:
+    page = open_page(viewport=STACKED, has_touch=True)
+    stop_clock(page)
+    for ticker in ("AAA", "BBB"):
+        send_order(ticker)
+    sign_in(page)
+    awake(page)
+    page.clock.run_for(SETTLED)
+    place = middle(reject(page, "BBB"))
+    lock_out("AAA", "Earnings come out after the close, and nobody knows how they will be taken")
+    look_again(page)
+    comes_beneath(page, approve(page, "BBB"), place)
+    page.touchscreen.tap(*place)
+    expect(order(page, "BBB")).to_contain_text(MOVED)
+    assert set(statuses(server).values()) == {"pending_approval"}
+
+
 def test_scrolling_by_hand_is_not_moving(
     open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, server: Server
 ) -> None:
@@ -115,7 +172,7 @@ def test_scrolling_by_hand_is_not_moving(
     page.mouse.move(200, 600)
     page.mouse.wheel(0, 300)
     page.wait_for_function("() => window.scrollY >= 300")
-    page.mouse.click(*middle(page, "SYM3"))
+    page.mouse.click(*middle(approve(page, "SYM3")))
     expect(order(page, "SYM3")).to_contain_text("Released by olga")
 
 

@@ -1,4 +1,4 @@
-// Where the buttons of the rows in view were a moment ago, so that a hand that was on its way to one order does not decide
+// Where the buttons of the rows in view were a moment ago, so that a hand that was on its way to one of them does not press
 // another one that came beneath it: by a row that came or went, or by what appeared above the list.
 
 const LOOKS = 100;      // milliseconds between two looks at where things are
@@ -7,7 +7,7 @@ const STILL = 2;        // pixels
 
 export function createAim({ body, scroller, rows }) {
   let watching = false;
-  let looks = [];   // the last few: {at, scrolled, places: id -> {top, bottom}}
+  let looks = [];   // the last few: {at, scrolled, places: button -> its box}
 
   const scrolled = () => window.scrollY + scroller.scrollTop;
 
@@ -30,23 +30,20 @@ export function createAim({ body, scroller, rows }) {
     const at = performance.now();
     if (!watching || document.hidden || at - (looks.at(-1)?.at ?? -LOOKS) < LOOKS / 2) return;
     const places = new Map();
-    for (const { dataset: { id } } of inView()) {
-      const acts = rows.get(id)?.slots.acts;
-      if (acts) places.set(id, acts.getBoundingClientRect());
-    }
+    // Each by itself: where one stands above the other, the wrong one may come to where the right one was.
+    for (const row of inView()) for (const button of row.querySelectorAll('button')) places.set(button, button.getBoundingClientRect());
     // However long ago the last look was (a busy page looks late), what it saw is what the person saw before this.
     looks = [...looks.filter((one, index) => index === looks.length - 1 || at - one.at < 2 * NOTICED), { at, scrolled: scrolled(), places }];
   }
 
   /** What moved on the screen and in the page: not what was only scrolled, nor what was held in its place by scrolling. */
-  function wasElsewhere({ at, scrolled: before, places }, id, y) {
-    const { since, slots } = rows.get(id);
-    const was = places.get(id);
-    if (since > at) return true;
-    if (!was) return Math.abs(scrolled() - before) <= STILL;
-    const shift = slots.acts.getBoundingClientRect().top - was.top;
-    if (Math.abs(shift + scrolled() - before) <= STILL) return false;
-    return y < was.top || y > was.bottom;
+  function wasElsewhere({ at, scrolled: before, places }, button, { clientX: x, clientY: y }) {
+    const was = places.get(button);
+    const by = scrolled() - before;
+    if (!was) return rows.get(button.closest('[data-id]').dataset.id).since > at || Math.abs(by) <= STILL;
+    if (x >= was.left && x <= was.right && y >= was.top && y <= was.bottom) return false;
+    const { left, top } = button.getBoundingClientRect();
+    return Math.abs(left - was.left) > STILL || Math.abs(top - was.top + by) > STILL;
   }
 
   return {
@@ -59,9 +56,9 @@ export function createAim({ body, scroller, rows }) {
       }, LOOKS);
     },
 
-    /** Whether that pointer event met buttons that were not there when the hand set out. */
-    missed({ timeStamp, clientY }, id) {
-      return looks.some((one, index) => (timeStamp - one.at < NOTICED || index === looks.length - 1) && wasElsewhere(one, id, clientY));
+    /** Whether that pointer event met a button that was not there when the hand set out. */
+    missed(event, button) {
+      return looks.some((one, index) => (event.timeStamp - one.at < NOTICED || index === looks.length - 1) && wasElsewhere(one, button, event));
     },
   };
 }

@@ -238,10 +238,10 @@ export const pendingApprovals = ({ api, ask }) => () => {
     /** A click that was meant for what had stood there decides nothing. Keys press a button without aiming: no `detail`. */
     aimed(event) {
       const button = event.target.closest('.acts button');
-      if (event.type === 'pointerdown') missed = !!button && aim.missed(event, rowOf(button).dataset.id);
+      if (event.type === 'pointerdown') missed = !!button && aim.missed(event, button);
       if (event.type !== 'click' || !button || !event.detail) return;
       const { id } = rowOf(button).dataset;
-      const stray = missed || aim.missed(event, id);
+      const stray = missed || aim.missed(event, button);
       missed = false;
       if (!stray || !list.waits(id) || busy.has(id)) return;
       event.preventDefault();
