@@ -90,7 +90,7 @@ def test_one_stale_row_hides_none_of_the_others(
         re.compile(r"Not approved: the order is rejected already, by script at \d\d:\d\d:\d\d UTC")
     )
     page.unroute("**/state")
-    expect(announced(page, "2 orders approved. 1 not: each says why.")).to_be_visible()
+    expect(announced(page, "2 orders approved. 1 not: MSFT was rejected by script.")).to_be_visible()
     assert stored(server) == {"AAPL": "released", "MSFT": "rejected", "TSLA": "released"}
 
 
@@ -184,6 +184,54 @@ def test_more_requests_than_one_decide_a_long_list(
     expect(announced(page, "120 orders approved.")).to_be_visible()
     assert sum(sent) == 120
     assert server.sql("SELECT count(*) FROM orders WHERE status = 'released'") == [(120,)]
+
+
+def test_the_one_that_was_released_instead_is_seen_among_very_many(
+    page: Page, sign_in: SignIn, send_order: SendOrder, as_script: AsScript, server: Server
+) -> None:
+    first = send_order()
+    crowd(server, 149)
+    open_desk(page, sign_in)
+    page.get_by_label("Select all").check()
+    press(page, "Reject 150")
+    dialog(page).get_by_label("Reason").fill("the feed is wrong")
+    as_script("operator", "POST", f"/approvals/{first}/approve", {})
+    expect(order(page, "AAPL")).to_contain_text("Released by script")
+    batches: list[Route] = []
+
+    def hold_the_last(route: Route) -> None:
+        batches.append(route)
+        if len(batches) < 3:
+            route.continue_()
+
+    page.route("**/approvals/decisions", hold_the_last)
+    answer(page, "Reject 150 orders")
+    why = "Not rejected: the order is released already, by script"
+    expect(order(page, "AAPL")).to_contain_text(why)  # while the rest is still under way
+    expect(bulk(page)).to_contain_text("100 of 150 decided…")
+    batches[2].continue_()
+    expect(announced(page, "149 orders rejected. 1 not: AAPL was released by script.")).to_be_visible()
+    expect(order(page, "AAPL")).to_contain_text(why)
+    expect(order(page, "AAPL")).to_contain_text("Released by script")
+    assert server.sql("SELECT status, count(*) FROM orders GROUP BY status ORDER BY status") == [
+        ("rejected", 149),
+        ("released", 1),
+    ]
+
+
+def test_one_that_ended_long_before_the_answer_still_has_a_row_to_say_so(
+    page: Page, sign_in: SignIn, send_order: SendOrder, as_script: AsScript
+) -> None:
+    first = send_order()
+    send_order("MSFT")
+    open_desk(page, sign_in, "AAPL", "MSFT")
+    press(page, "Reject 2")
+    dialog(page).get_by_label("Reason").fill("the feed is wrong")
+    as_script("operator", "POST", f"/approvals/{first}/approve", {})
+    expect(order(page, "AAPL")).to_contain_text("Released by script")
+    page.wait_for_timeout(6500)  # longer than a row stays that nobody asked about
+    answer(page, "Reject 2 orders")
+    expect(order(page, "AAPL")).to_contain_text("Not rejected: the order is released already, by script")
 
 
 def test_where_a_request_fails_nothing_more_is_decided(

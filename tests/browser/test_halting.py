@@ -117,6 +117,18 @@ def test_a_halt_that_failed_is_said_loudly(desk_page: Page, stored: Stored, comp
     assert stored("mode") == "disabled"
 
 
+def test_a_halt_with_an_ended_session_is_said_to_be_none(
+    desk_page: Page, stored: Stored, complaints: Complaints
+) -> None:
+    complaints.expect("status of 401")
+    awake(desk_page)
+    desk_page.context.clear_cookies()
+    desk_page.get_by_role("button", name="Halt trading").click()
+    alert = desk_page.get_by_role("alert").filter(has_text="HALT")
+    expect(alert).to_contain_text("NOT HALTED: your session has ended. Sign in and halt again.")
+    assert stored("mode") == "paper"
+
+
 def test_a_halt_without_an_answer_is_not_called_a_halt(desk_page: Page, complaints: Complaints) -> None:
     complaints.expect("ERR_FAILED")
     awake(desk_page)

@@ -82,4 +82,24 @@ describe('the list of orders that wait', () => {
     shows(list, { waiting: many });
     expect(list.update({ waiting: [], decided: [], now: 1, still: false, keep: () => false })).toHaveLength(100);
   });
+
+  test('never drops one that was refused for the many that were not', () => {
+    const list = createWaitingList();
+    const many = Array.from({ length: 150 }, (_, index) => order(`order-${index}`));
+    shows(list, { waiting: many });
+    many.forEach(({ id }, index) => list.settle(id, 0, { refused: index === 0 }));
+    const left = list.update({ waiting: [], decided: [], now: 1, still: false, keep: () => false });
+    expect(left).toHaveLength(101);
+    expect(left).toContain(many[0]);
+  });
+
+  test('keeps one for as long as an answer is still to come for it', () => {
+    const list = createWaitingList();
+    const many = Array.from({ length: 150 }, (_, index) => order(`order-${index}`));
+    const asked = (id) => id === 'order-7';
+    const left = (now) => list.update({ waiting: [], decided: [], now, still: false, keep: () => false, asked });
+    shows(list, { waiting: many });
+    expect(left(1)).toContain(many[7]);
+    expect(left(60_000)).toEqual([many[7]]);
+  });
 });

@@ -4,7 +4,7 @@ import { createAim } from './aim.js';
 import { timeLeft } from './clock.js';
 import { command, showKeys } from './keys.js';
 import { count, isLive, named, origin, plain, prices, size, terms, verdict, worth } from './orders.js';
-import { question } from './questions.js';
+import { inBrief, question } from './questions.js';
 import { createRows, put } from './rows.js';
 import { createWaitingList } from './waiting.js';
 
@@ -15,6 +15,11 @@ const FEW = 8;             // rows that need no scrolling of their own; likewise
 const SOON = 60_000;
 const MOVED = 'The list had just moved: look again.';
 const DONE = { approve: 'approved', reject: 'rejected' };
+
+const isLost = ({ code }) => code === 'no_answer';
+
+/** The server's words about the reason, where it refused that: then nothing was decided. */
+const reasonRefused = ([{ problem }]) => Object.values(problem?.errors ?? {})[0];
 
 export const pendingApprovals = ({ api, ask }) => () => {
   const list = createWaitingList();
@@ -122,7 +127,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
       const { waiting, state } = this.$store.desk;
       const shown = list.update({
         waiting, decided: state.recent_orders, now: Date.now(), still: !!under,
-        keep: (id) => !!under || current()?.dataset.id === id,
+        keep: (id) => !!under || current()?.dataset.id === id, asked: (id) => busy.has(id),
       });
       for (const id of [...chosen]) if (!list.waits(id)) chosen.delete(id);
       for (const id of [...problems.keys()]) if (!list.get(id)) this.forget(id);
@@ -288,8 +293,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
         }
         this.draw();
         const results = await this.sendAll(orders, choice, answer.reason, many);
-        const { errors = {} } = results[0].problem ?? {};
-        const [refused] = Object.values(errors);
+        const refused = reasonRefused(results);
         if (!refused) return this.report(results, choice, many, orders.length - results.length);
         answer = await ask({ ...asked, reason: answer.reason, errors: { reason: `Reason ${refused.join(', ')}.` } });
       }
@@ -302,11 +306,9 @@ export const pendingApprovals = ({ api, ask }) => () => {
         if (orders.length > AT_ONCE) this.progress = `${from} of ${orders.length} decided…`;
         const more = from + AT_ONCE < orders.length;
         const sent = await this.send(orders.slice(from, from + AT_ONCE), { choice, reason, many, more });
-        for (const { id, order, problem } of sent) {
-          if (order ?? problem.order) list.settle(id, Date.now(), { end: order ?? problem.order, refused: !!problem });
-        }
-        this.draw();
         results.push(...sent);
+        if (reasonRefused(sent)) break;
+        this.take(sent, choice);
         // Where a whole request failed, nobody should go on deciding blindly.
         if (sent.failed) break;
       }
@@ -323,6 +325,18 @@ export const pendingApprovals = ({ api, ask }) => () => {
         this.$store.desk.refused(problem);
         return Object.assign(orders.map(({ id }) => ({ id, problem })), { failed: true });
       }
+    },
+
+    /** Each answer shows in its row as it comes: with a long list the last one is a long way off. */
+    take(sent, choice) {
+      const past = DONE[choice];
+      for (const { id, order, problem } of sent) {
+        if (order ?? problem.order) list.settle(id, Date.now(), { end: order ?? problem.order, refused: !!problem });
+        if (!problem) busy.delete(id);
+        else if (isLost(problem)) unknown.add(id);
+        if (problem) problems.set(id, isLost(problem) ? `Not known whether ${past}: no answer.` : `Not ${past}: ${plain(problem.message)}`);
+      }
+      this.draw();
     },
 
     forget(id) {
@@ -343,13 +357,10 @@ export const pendingApprovals = ({ api, ask }) => () => {
 
     report(results, choice, many, untried) {
       const past = DONE[choice];
-      const lost = results.filter(({ problem }) => problem?.code === 'no_answer');
-      const refused = results.filter(({ problem }) => problem && problem.code !== 'no_answer');
-      for (const { id, problem } of refused) problems.set(id, `Not ${past}: ${plain(problem.message)}`);
-      for (const { id } of lost) {
-        problems.set(id, `Not known whether ${past}: no answer.`);
-        unknown.add(id);
-      }
+      const lost = results.filter(({ problem }) => problem && isLost(problem));
+      const refused = results.filter(({ problem }) => problem && !isLost(problem));
+      // The time to read them begins when there is nothing more to come.
+      for (const { id, problem } of refused) if (problem.order) list.settle(id, Date.now(), { end: problem.order, refused: true });
       for (const { id } of results) busy.delete(id);
       if (many) for (const { id } of results) chosen.delete(id);
       const last = rows.get(results.at(-1).id)?.element;
@@ -357,7 +368,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
       // What the state says by itself of so many is less than this, so it comes after.
       const told = [
         `${count(results.length - refused.length - lost.length)} ${past}.`,
-        refused.length && `${refused.length} not: each says why.`,
+        refused.length && `${refused.length} not: ${inBrief(refused.map(({ id, problem }) => problem.order ?? list.get(id)))}`,
         lost.length && `${lost.length} not known: no answer.`,
         untried && `${untried} not tried, still selected.`,
       ].filter(Boolean);

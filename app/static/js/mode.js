@@ -24,6 +24,11 @@ function question(from, to, waiting) {
     : { title: 'Resume in paper?', act: 'Resume in paper', text: `Leaves HALTED. Orders pass the gate again, to the paper account.${canceled}` };
 }
 
+/** Whether this no says for certain that nothing was changed. */
+const isCertain = ({ status, code }) => (status >= 400 && status < 500) || code === 'busy';
+
+const why = ({ status, message }) => (status === 401 ? 'your session has ended. Sign in and halt again.' : message);
+
 export const modeBar = ({ api, ask }) => () => ({
   halting: false,
   waiting: false,
@@ -72,7 +77,7 @@ export const modeBar = ({ api, ask }) => () => ({
     } catch (problem) {
       if (this.haltSent !== now) return;   // pressed again since: that answer counts
       this.unanswered = problem.code === 'no_answer';
-      this.problem = `HALT NOT CONFIRMED. ${problem.message}`;
+      this.problem = isCertain(problem) ? `NOT HALTED: ${why(problem)}` : `HALT NOT CONFIRMED. ${problem.message}`;
       this.$store.desk.refused(problem);
     } finally {
       if (this.haltSent === now) this.halting = false;

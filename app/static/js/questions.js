@@ -1,8 +1,10 @@
-// What is asked before orders are decided: in paper trading one approval is one click, with real money never.
+// What is asked before orders are decided: in paper trading one approval is one click, with real money never. And what is
+// told of those that were not decided as asked.
 
-import { about, capital, count, isLive, named, prices, sum, worth } from './orders.js';
+import { about, capital, count, decider, isLive, named, outcome, prices, sum, worth } from './orders.js';
 
 const MOST_NAMED = 6;
+const MOST_TOLD = 3;
 
 function enumerate(orders) {
   const names = orders.slice(0, MOST_NAMED).map(named).join(', ');
@@ -44,4 +46,18 @@ export function question(orders, choice, many, leftOut) {
   if (choice === 'reject') return many ? rejectMany(orders) : rejectOne(orders[0]);
   if (many) return approveMany(orders, leftOut);
   return isLive(orders[0]) ? approveOne(orders[0]) : null;
+}
+
+function fate(order) {
+  if (order.status === 'expired') return `${order.ticker} timed out`;
+  return order.decided_at ? `${order.ticker} was ${outcome(order).toLowerCase()} by ${decider(order)}` : order.ticker;
+}
+
+/** The first few by name, those before all that went to the market: "SYM3 was released by me, AAPL and 7 more; each says why." */
+export function inBrief(orders) {
+  const released = ({ status }) => status === 'released';
+  const told = [...orders.filter(released), ...orders.filter((order) => !released(order))].slice(0, MOST_TOLD);
+  const more = orders.length - told.length;
+  const open = more || told.some(({ decided_at: at }) => !at);
+  return `${told.map(fate).join(', ')}${more ? ` and ${more} more` : ''}${open ? '; each says why' : ''}.`;
 }
