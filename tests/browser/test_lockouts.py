@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Complaints, LockOut, SignIn
+from tests.browser.conftest import DESKTOP, Complaints, LockOut, OpenPage, SignIn
 from tests.browser.parts import (
     LOCKOUTS,
     answer,
@@ -17,6 +18,7 @@ from tests.browser.parts import (
     dialog,
     fill_lockout,
     lock_form,
+    look_again,
     row,
     rows,
 )
@@ -131,6 +133,7 @@ def test_what_strangers_wrote_stays_text(desk_page: Page, lock_out: LockOut) -> 
 
 def test_an_hour_is_added_in_place_without_a_question(desk_page: Page, lock_out: LockOut) -> None:
     lock_out("AAPL", minutes=30)
+    desk_page.reload()  # a row that just came is not pressed
     awake(desk_page)
     button = row(desk_page, "AAPL").get_by_role("button", name="+1 h", exact=True)
     expect(button).to_have_accessible_description("AAPL")
@@ -142,6 +145,7 @@ def test_an_hour_is_added_in_place_without_a_question(desk_page: Page, lock_out:
 
 def test_removing_asks_first(desk_page: Page, lock_out: LockOut, server: Server) -> None:
     lock_out("AAPL", "guidance withdrawn")
+    desk_page.reload()  # a row that just came is not pressed
     awake(desk_page)
     remove = row(desk_page, "AAPL").get_by_role("button", name="Remove", exact=True)
     remove.click()
@@ -160,6 +164,7 @@ def test_removing_asks_first(desk_page: Page, lock_out: LockOut, server: Server)
 def test_removing_says_what_would_still_hold_the_symbol(desk_page: Page, lock_out: LockOut) -> None:
     lock_out("AAPL")
     lock_out("*", "exchange outage", 120)
+    desk_page.reload()  # a row that just came is not pressed
     awake(desk_page)
     expect(rows(desk_page)).to_have_count(2)
     row(desk_page, "AAPL").get_by_role("button", name="Remove").click()
@@ -171,6 +176,7 @@ def test_removing_one_that_is_gone_says_so(
 ) -> None:
     complaints.expect("status of 404")
     lock_out("AAPL")
+    desk_page.reload()  # a row that just came is not pressed
     awake(desk_page)
     row(desk_page, "AAPL").get_by_role("button", name="Remove").click()
     expect(dialog(desk_page)).to_be_visible()
@@ -209,6 +215,86 @@ def test_the_soonest_to_end_comes_first(desk_page: Page, lock_out: LockOut) -> N
     for ticker, minutes in (("LATE", 300), ("SOON", 10), ("NEXT", 60)):
         lock_out(ticker, minutes=minutes)
     expect(rows(desk_page).locator(".ticker")).to_have_text([re.compile(t) for t in ("SOON", "NEXT", "LATE")])
+
+
+def middle(button: Locator) -> tuple[float, float]:
+    box = button.bounding_box()
+    assert box
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def says(page: Page, *rows_in_order: str) -> None:
+    expect(rows(page)).to_have_text([re.compile(rf"^\s*{text}", re.DOTALL) for text in rows_in_order])
+
+
+@pytest.mark.parametrize("kind", ["finger", "mouse"])
+def test_the_one_that_got_an_hour_stays_beneath_the_hand(
+    open_page: OpenPage, sign_in: SignIn, lock_out: LockOut, server: Server, kind: str
+) -> None:
+    lock_out("SOON", minutes=10)
+    lock_out("NEXT", minutes=60)
+    page = open_page(viewport=DESKTOP, has_touch=kind == "finger")
+    sign_in(page)
+    awake(page)
+    press = page.touchscreen.tap if kind == "finger" else page.mouse.click
+    extend = row(page, "SOON").get_by_role("button", name="+1 h")
+    extend.scroll_into_view_if_needed()
+    place = middle(extend)
+    for left in (r"1h (09|10)m", r"2h (09|10)m"):
+        press(*place)
+        expect(row(page, "SOON")).to_contain_text(re.compile(left))
+        expect(extend).to_have_attribute("aria-disabled", "false")
+        says(page, "SOON", "NEXT")
+    assert dict(server.sql("SELECT ticker, expires_at - created_at FROM symbol_lockouts")) == {
+        "SOON": timedelta(minutes=130),
+        "NEXT": timedelta(minutes=60),
+    }
+    press(*middle(card(page, LOCKOUTS).get_by_role("heading")))
+    says(page, "NEXT", "SOON")
+
+
+def test_nothing_moves_beneath_a_pointer_when_another_person_removes_one(
+    desk_page: Page, lock_out: LockOut, server: Server
+) -> None:
+    for ticker, minutes in (("AAA", 10), ("BBB", 20), ("CCC", 30)):
+        lock_out(ticker, minutes=minutes)
+    desk_page.reload()  # a row that just came is not pressed
+    awake(desk_page)
+    expect(rows(desk_page)).to_have_count(3)
+    meant = row(desk_page, "BBB").get_by_role("button", name="Remove")
+    meant.hover()
+    place = middle(meant)
+    server.sql("DELETE FROM symbol_lockouts WHERE ticker = 'AAA'")
+    lock_out("NEW", minutes=1)
+    look_again(desk_page)
+    says(desk_page, r"AAA.*\bremoved", "BBB", "CCC", "NEW")
+    expect(row(desk_page, "AAA").get_by_role("button", name="Remove")).to_be_disabled()
+    desk_page.mouse.click(*place)
+    expect(dialog(desk_page)).to_contain_text("Remove the lockout of BBB?")
+    answer(desk_page, "Cancel")
+    desk_page.mouse.move(0, 0)
+    desk_page.get_by_role("heading", name="Active Lockouts").focus()
+    says(desk_page, "NEW", "BBB", "CCC")
+
+
+def test_one_that_ends_while_the_keyboard_is_in_the_list_says_so_in_its_place(
+    desk_page: Page, lock_out: LockOut, server: Server
+) -> None:
+    lock_out("AAA", minutes=10)
+    lock_out("BBB", minutes=20)
+    desk_page.reload()  # a row that just came is not pressed
+    awake(desk_page)
+    expect(rows(desk_page)).to_have_count(2)
+    desk_page.keyboard.press("Tab")  # what has the focus now is shown to have it
+    row(desk_page, "AAA").get_by_role("button", name="+1 h").focus()
+    server.sql(
+        "UPDATE symbol_lockouts SET expires_at = clock_timestamp() + interval '5 seconds' WHERE ticker = 'AAA'"
+    )
+    look_again(desk_page)
+    says(desk_page, r"AAA.*\bended", "BBB")
+    expect(row(desk_page, "AAA").get_by_role("button", name="+1 h")).to_be_focused()
+    desk_page.get_by_role("heading", name="Active Lockouts").focus()
+    says(desk_page, "BBB")
 
 
 def test_the_script_takes_the_servers_rows_over(page: Page, sign_in: SignIn, lock_out: LockOut) -> None:

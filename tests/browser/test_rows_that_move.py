@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import PHONE, Complaints, LockOut, OpenPage, SendOrder, SignIn, StopClock
-from tests.browser.parts import API, announced, approve, awake, look_again, order, reject
+from tests.browser.parts import API, announced, approve, awake, dialog, look_again, order, reject, row
 from tests.serving import Server
 
 STACKED = {"width": 1024, "height": 768}  # there the buttons of an order stand one above the other
@@ -158,6 +158,36 @@ def test_a_tap_on_reject_does_not_hit_the_approve_that_a_taller_row_pushed_down(
     page.touchscreen.tap(*place)
     expect(order(page, "BBB")).to_contain_text(MOVED)
     assert set(statuses(server).values()) == {"pending_approval"}
+
+
+def test_a_click_does_not_hit_the_lockout_that_the_strip_pushed_down(
+    open_page: OpenPage,
+    stop_clock: StopClock,
+    sign_in: SignIn,
+    lock_out: LockOut,
+    complaints: Complaints,
+) -> None:
+    complaints.expect("ERR_FAILED")
+    page = open_page(viewport={"width": 1440, "height": 1400})
+    stop_clock(page)
+    lock_out("AAA", minutes=10)
+    lock_out("BBB", minutes=60)
+    sign_in(page)
+    awake(page)
+    above, meant = (row(page, ticker).get_by_role("button", name="Remove") for ticker in ("AAA", "BBB"))
+    place = middle(meant)
+    page.mouse.move(*place)
+    page.clock.run_for(SETTLED)
+    page.route(f"{API}/state", lambda route: route.abort())
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    comes_beneath(page, above, place)
+    page.mouse.click(*place)
+    expect(announced(page, MOVED)).to_be_visible()
+    expect(dialog(page)).to_be_hidden()
+    page.clock.run_for(SETTLED)
+    page.mouse.click(*place)  # whoever looked again means it
+    page.clock.run_for(SETTLED)
+    expect(dialog(page)).to_contain_text("Remove the lockout of AAA?")
 
 
 def test_scrolling_by_hand_is_not_moving(

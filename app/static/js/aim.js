@@ -5,8 +5,12 @@ const LOOKS = 100;      // milliseconds between two looks at where things are
 const NOTICED = 450;    // milliseconds that a person needs to see that something moved, and to stop the hand
 const STILL = 2;        // pixels
 
-export function createAim({ body, scroller, rows }) {
+export const MOVED = 'The list had just moved: look again.';
+
+/** `stray` is told of each click on a button that was meant for what had stood there. */
+export function createAim({ body, scroller, rows, stray }) {
   let watching = false;
+  let astray = false;   // the press that a click will end
   let looks = [];   // the last few: {at, scrolled, places: button -> its box}
 
   const scrolled = () => window.scrollY + scroller.scrollTop;
@@ -46,6 +50,22 @@ export function createAim({ body, scroller, rows }) {
     return Math.abs(left - was.left) > STILL || Math.abs(top - was.top + by) > STILL;
   }
 
+  /** Whether that pointer event met a button that was not there when the hand set out. */
+  const missed = (event, button) => looks.some(
+    (one, index) => (event.timeStamp - one.at < NOTICED || index === looks.length - 1) && wasElsewhere(one, button, event),
+  );
+
+  /** Keys press a button without aiming: no `detail`. */
+  function pressed(event) {
+    const button = event.target.closest('[data-id] button');
+    if (event.type === 'pointerdown') astray = !!button && missed(event, button);
+    if (event.type !== 'click' || !button || !event.detail) return;
+    if (astray || missed(event, button)) stray(event, button.closest('[data-id]').dataset.id);
+    astray = false;
+  }
+
+  for (const type of ['pointerdown', 'click']) body.addEventListener(type, pressed, true);
+
   return {
     look,
     /** What the page moves as it wakes up nobody has aimed at yet, so the first look comes after that. */
@@ -54,11 +74,6 @@ export function createAim({ body, scroller, rows }) {
         watching = true;
         look();
       }, LOOKS);
-    },
-
-    /** Whether that pointer event met a button that was not there when the hand set out. */
-    missed(event, button) {
-      return looks.some((one, index) => (event.timeStamp - one.at < NOTICED || index === looks.length - 1) && wasElsewhere(one, button, event));
     },
   };
 }

@@ -1,6 +1,6 @@
 // Pending approvals: approving and rejecting, one or many, by pointer or by keys.
 
-import { createAim } from './aim.js';
+import { MOVED, createAim } from './aim.js';
 import { timeLeft } from './clock.js';
 import { command, showKeys } from './keys.js';
 import { count, isLive, named, origin, plain, prices, size, terms, verdict, worth } from './orders.js';
@@ -13,7 +13,6 @@ const GLANCE = 400;        // milliseconds before a key decides an order that ju
 const LONG = 70;           // characters of a rationale that are shown without asking; likewise in _orders.html
 const FEW = 8;             // rows that need no scrolling of their own; likewise in trading.html
 const SOON = 60_000;
-const MOVED = 'The list had just moved: look again.';
 const DONE = { approve: 'approved', reject: 'rejected' };
 
 const isLost = ({ code }) => code === 'no_answer';
@@ -27,7 +26,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
   const problems = new Map();    // id -> the server's no
   const chosen = new Set();      // ids that are selected
   const unknown = new Set();     // ids whose answer was lost: the next read tells
-  let rows, scroller, aim, missed, under, cameAt = -GLANCE;
+  let rows, scroller, aim, under, cameAt = -GLANCE;
   let byKeys = false;            // how the last command came: a list must not scroll beneath a pointer
 
   const rowOf = (node) => node?.closest?.('tr.order') ?? null;
@@ -110,9 +109,8 @@ export const pendingApprovals = ({ api, ask }) => () => {
       scroller = this.$root.querySelector('.waiting-scroll');
       const body = this.$root.querySelector('tbody');
       rows = createRows(body, fill);
-      aim = createAim({ body, scroller, rows });
+      aim = createAim({ body, scroller, rows, stray: (event, id) => this.astray(event, id) });
       if (this.mayDecide) aim.start();
-      for (const type of ['pointerdown', 'click']) body.addEventListener(type, (event) => this.aimed(event), true);
       api.watch('state', (event) => this.learn(event));
     },
 
@@ -240,15 +238,9 @@ export const pendingApprovals = ({ api, ask }) => () => {
 
     // Deciding
 
-    /** A click that was meant for what had stood there decides nothing. Keys press a button without aiming: no `detail`. */
-    aimed(event) {
-      const button = event.target.closest('.acts button');
-      if (event.type === 'pointerdown') missed = !!button && aim.missed(event, button);
-      if (event.type !== 'click' || !button || !event.detail) return;
-      const { id } = rowOf(button).dataset;
-      const stray = missed || aim.missed(event, button);
-      missed = false;
-      if (!stray || !list.waits(id) || busy.has(id)) return;
+    /** A click that was meant for what had stood there decides nothing. */
+    astray(event, id) {
+      if (!list.waits(id) || busy.has(id)) return;
       event.preventDefault();
       problems.set(id, MOVED);
       this.draw();

@@ -1,5 +1,7 @@
-// Active lockouts: the form that makes one, and the rows that count down.
+// Active lockouts: the form that makes one, and the rows that count down. Nothing moves beneath a hand: while a pointer is
+// over the list, or the keyboard in it, each row keeps its place, and one that is no longer in force says so.
 
+import { MOVED, createAim } from './aim.js';
 import { HOUR, SECOND, timeLeft, utcEnd } from './clock.js';
 import { takeDraft } from './draft.js';
 import { inWords, whole } from './forms.js';
@@ -8,6 +10,7 @@ import { createRows, put, visible } from './rows.js';
 const FIELDS = ['ticker', 'reason', 'duration_minutes'];
 const USUAL = '60';
 const SOON = 60 * SECOND;
+const HELD = ':is(:hover, :has(:focus-visible))';   // a finger that tapped there hovers until it taps elsewhere
 const TICKER = /^([A-Z0-9]+([./-][A-Z0-9]+)*|\*)$/;
 
 export const lockoutForm = ({ api, initial }) => () => ({
@@ -93,20 +96,28 @@ export const lockoutForm = ({ api, initial }) => () => ({
 
 export const lockoutList = ({ api, ask }) => () => {
   const busy = new Set();
-  let rows;
+  let body, rows, aim;
+  let shown = [];   // as the rows stand
 
   const msLeft = (lock, now) => Date.parse(lock.expires_at) - now;
 
-  function fill({ slots }, { lock, until, waits }) {
+  /** In the order of `lockouts`, but for those that are held in their places; new ones come last then. */
+  function placed(lockouts) {
+    const held = lockouts.length && body.matches(HELD) ? shown : [];
+    return [...new Map([...held, ...lockouts].map((lock) => [lock.id, lock])).values()];
+  }
+
+  function fill({ slots }, { lock, until, waits, over }) {
     const every = lock.ticker === '*';
     slots.name.id = `lock-${lock.id}`;
     slots.every.hidden = !every;
     put(slots, {
-      ticker: lock.ticker, type: lock.lockout_type.replaceAll('_', ' '), reason: lock.reason, by: lock.created_by, until: `until ${until}`,
+      ticker: lock.ticker, type: lock.lockout_type.replaceAll('_', ' '), reason: lock.reason, by: lock.created_by,
+      until: over || `until ${until}`,
     });
     for (const button of [slots.extend, slots.remove]) {
       button.setAttribute('aria-describedby', `lock-${lock.id}`);
-      button.setAttribute('aria-disabled', String(waits));
+      button.setAttribute('aria-disabled', String(waits || !!over));
     }
   }
 
@@ -114,7 +125,10 @@ export const lockoutList = ({ api, ask }) => () => {
     problem: '',
 
     init() {
-      rows = createRows(this.$root.querySelector('tbody'), fill);
+      body = this.$root.querySelector('tbody');
+      rows = createRows(body, fill);
+      aim = createAim({ body, scroller: this.$root.querySelector('.lockouts-scroll'), rows, stray: (event) => this.astray(event) });
+      if (this.$store.desk.me.can.operate) aim.start();
     },
 
     /** The state holds the first of them only, where there are very many. */
@@ -127,21 +141,38 @@ export const lockoutList = ({ api, ask }) => () => {
 
     draw() {
       const { lockouts, now } = this.$store.desk;
-      rows.draw(lockouts.map((lock) => ({ id: lock.id, lock, until: this.until(lock), waits: busy.has(lock.id) })));
-      for (const lock of lockouts) {
+      const inForce = new Set(lockouts);
+      shown = placed(lockouts);
+      aim.look();
+      rows.draw(shown.map((lock) => ({
+        id: lock.id, lock, until: this.until(lock), waits: busy.has(lock.id), over: inForce.has(lock) ? '' : this.end(lock),
+      })));
+      for (const lock of shown) {
         const { element, slots } = rows.get(lock.id);
-        put(slots, { left: timeLeft(msLeft(lock, now)) });
-        element.toggleAttribute('data-soon', msLeft(lock, now) < SOON);
+        put(slots, { left: inForce.has(lock) ? timeLeft(msLeft(lock, now)) : '–' });
+        element.toggleAttribute('data-soon', inForce.has(lock) && msLeft(lock, now) < SOON);
       }
+    },
+
+    /** What became of one that is in force no more, or sorts behind those that are shown. */
+    end(lock) {
+      if (msLeft(lock, this.$store.desk.now) <= 0) return 'ended';
+      return this.more ? 'not listed any more' : 'removed';
     },
 
     until(lock) {
       return utcEnd(Date.parse(lock.expires_at), this.$store.desk.now);
     },
 
+    /** A click that was meant for what had stood there does nothing. Said where saying it moves nothing. */
+    astray(event) {
+      event.preventDefault();
+      this.$store.desk.announce([MOVED]);
+    },
+
     clicked(event) {
       const button = event.target.closest('.row-acts button');
-      if (!button) return;
+      if (!button || event.defaultPrevented) return;
       event.preventDefault();   // a row that the server drew belongs to a form
       const { id } = button.closest('tr').dataset;
       const lock = this.$store.desk.lockouts.find((one) => one.id === id);
