@@ -29,6 +29,16 @@ const isCertain = ({ status, code }) => (status >= 400 && status < 500) || code 
 
 const why = ({ status, message }) => (status === 401 ? 'your session has ended. Sign in and halt again.' : message);
 
+/** What of a question that leaves this mode is no longer so. */
+const overtaken = (from, version, waiting) => ({ state, waitingCount }) => {
+  if (state.trading_mode !== from) return { said: `The trading mode is ${MODES[state.trading_mode]} by now, no longer ${MODES[from]}.`, over: true };
+  const known = version !== undefined && state.config_version !== undefined;
+  if (known && state.config_version !== version) return { said: 'The desk was changed while you were deciding: look at it and ask again.', over: true };
+  if (waitingCount === waiting) return null;
+  if (!waitingCount) return { said: 'By now no order waits for approval.' };
+  return { said: waitingCount === 1 ? 'By now 1 order waits for approval: it will be canceled.' : `By now ${waitingCount} orders wait for approval: all will be canceled.` };
+};
+
 export const modeBar = ({ api, ask }) => () => ({
   halting: false,
   waiting: false,
@@ -92,16 +102,17 @@ export const modeBar = ({ api, ask }) => () => ({
     // What this question leaves; the page may learn of something else meanwhile, and then the answer is void.
     const from = this.mode;
     const version = this.$store.desk.state.config_version;
-    const asked = question(from, to, this.$store.desk.waitingCount);
+    const { waitingCount } = this.$store.desk;
+    const asked = { ...question(from, to, waitingCount), needReason: true, stale: overtaken(from, version, waitingCount) };
     try {
-      for (let answer = await ask({ ...asked, needReason: true }); answer;) {
+      for (let answer = await ask(asked); answer;) {
         const problem = await this.put({ trading_mode: to, from, reason: answer.reason }, version);
         if (!problem) return this.$refs.badge.focus();
         if (VOID[problem.code]) this.problem = `Nothing was changed: ${VOID[problem.code](from)} Look at the desk and ask again.`;
         else if (problem.status === 401 || problem.status === 403) this.problem = `Not changed: ${problem.message}`;
         if (this.problem) return undefined;
         const errors = problem.errors.reason ? { reason: `Reason ${problem.errors.reason.join(', ')}.` } : {};
-        answer = await ask({ ...asked, needReason: true, reason: answer.reason, errors, problem: errors.reason ? '' : problem.message });
+        answer = await ask({ ...asked, reason: answer.reason, errors, problem: errors.reason ? '' : problem.message });
       }
     } finally {
       this.waiting = false;
