@@ -8,8 +8,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PHONE, Complaints, OpenPage, SignIn
-from tests.browser.parts import API, LOCKOUTS, PAPER, awake, card, dialog, expect_mode, row, switch
+from tests.browser.conftest import PHONE, AsScript, Complaints, OpenPage, SignIn
+from tests.browser.parts import API, LOCKOUTS, PAPER, answer, awake, card, dialog, expect_mode, row, switch
 from tests.serving import Server
 
 Stored = Callable[[str], Any]
@@ -38,12 +38,40 @@ def test_a_question_that_lay_open_does_not_undo_a_newer_halt(
     awake(desk_page)
     desk_page.get_by_role("button", name="Resume in paper…").click()
     dialog(desk_page).get_by_label("Reason").fill("all clear")
+    desk_page.route(f"{API}/state", lambda route: None)
+    desk_page.evaluate("window.dispatchEvent(new Event('focus'))")  # from now on no read tells what is new
     server.sql("UPDATE risk_configs SET version = version + 2")
     dialog(desk_page).get_by_role("button", name="Resume in paper").click()
     expect(desk_page.get_by_role("alert").filter(has_text="Nothing was changed")).to_contain_text(
         "the desk was changed while you were deciding"
     )
     assert stored("mode") == "disabled"
+
+
+def test_a_question_says_that_it_was_overtaken_by_a_newer_halt(
+    desk_page: Page, as_script: AsScript, stored: Stored
+) -> None:
+    as_script("operator", "PUT", "/mode", {"trading_mode": "disabled"})
+    expect_mode(desk_page, "HALTED")
+    desk_page.get_by_role("button", name="Resume in paper…").click()
+    resume = {"trading_mode": "paper", "from": "disabled", "reason": "all clear"}
+    as_script("operator", "PUT", "/mode", resume)
+    as_script("operator", "PUT", "/mode", {"trading_mode": "disabled"})
+    expect(dialog(desk_page).get_by_role("alert")).to_contain_text("The desk was changed while you were deciding")
+    expect(dialog(desk_page).get_by_role("button", name="Resume")).to_have_attribute("aria-disabled", "true")
+    answer(desk_page, "Cancel")
+    assert stored("mode") == "disabled"
+
+
+def test_a_switch_that_somebody_else_has_turned_is_not_asked_about_any_more(
+    desk_page: Page, as_script: AsScript
+) -> None:
+    awake(desk_page)
+    switch(desk_page, PAPER).click()
+    as_script("operator", "PUT", "/approval-config", {"auto_approve_paper": False})
+    expect(dialog(desk_page).get_by_role("alert")).to_have_text("Somebody else has done so meanwhile.")
+    expect(dialog(desk_page).locator("[type=submit]")).to_have_attribute("aria-disabled", "true")
+    answer(desk_page, "Cancel")
 
 
 def test_halt_is_one_click_though_a_dialog_is_open(desk_page: Page, stored: Stored) -> None:
@@ -101,9 +129,8 @@ def test_a_halt_that_nobody_answered_is_settled_by_the_next_good_read(
     desk_page.route(f"{API}/mode", lambda route: route.abort())
     halt(desk_page)
     alert = desk_page.get_by_role("alert").filter(has_text="NOT HALTED")
-    expect(alert).to_contain_text("Press Halt trading again")
+    expect(alert).to_contain_text("Halting, trying again…")
     desk_page.unroute(f"{API}/mode")
-    halt(desk_page)
     expect_mode(desk_page, "HALTED")
     expect(alert).to_have_count(0)
 

@@ -111,8 +111,7 @@ def test_a_halt_that_failed_is_said_loudly(desk_page: Page, stored: Stored, comp
     expect(alert).to_be_visible()
     expect_mode(desk_page, "PAPER")
     desk_page.unroute(f"{API}/mode")
-    desk_page.get_by_role("button", name="Halt trading").click()
-    expect_mode(desk_page, "HALTED")
+    expect_mode(desk_page, "HALTED")  # it is asked for again by itself
     expect(alert).to_be_hidden()
     assert stored("mode") == "disabled"
 
@@ -144,3 +143,6 @@ def test_a_halt_without_an_answer_is_not_called_a_halt(desk_page: Page, complain
     desk_page.unroute(f"{API}/state")  # until a read tells what became of it
     expect(desk_page.get_by_role("alert").filter(has_text="NOT HALTED as of")).to_be_visible()
     expect_mode(desk_page, "PAPER")
+    desk_page.get_by_role("button", name="Stop trying").click()
+    expect(desk_page.get_by_role("alert").filter(has_text="HALT")).to_have_count(0)
+    expect(desk_page.get_by_role("button", name="Halt trading")).to_be_visible()

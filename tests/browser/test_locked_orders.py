@@ -6,7 +6,18 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Complaints, LockOut, SendOrder, SignIn
-from tests.browser.parts import answer, approve, awake, dialog, look_again, order, reject, row
+from tests.browser.parts import (
+    answer,
+    approve,
+    awake,
+    count_changes,
+    dialog,
+    expect_mode,
+    look_again,
+    order,
+    reject,
+    row,
+)
 from tests.serving import Server
 
 
@@ -104,3 +115,28 @@ def test_one_that_was_locked_since_the_last_look_is_refused_with_the_reason(
     approve(page, "AAPL").click()
     expect(order(page, "AAPL")).to_contain_text("Not approved: AAPL is locked out until")
     expect(approve(page, "AAPL")).to_be_focused()
+
+
+def test_with_real_money_the_open_question_says_so_and_takes_no_yes(
+    page: Page, sign_in: SignIn, send_order: SendOrder, lock_out: LockOut, server: Server
+) -> None:
+    server.sql("UPDATE risk_configs SET trading_mode = 'live'")
+    order_id = send_order("AAPL")
+    sign_in(page)
+    awake(page)
+    sent = count_changes(page, f"/approvals/{order_id}/approve")
+    approve(page, "AAPL").click()
+    yes = dialog(page).get_by_role("button", name="Approve")
+    expect(yes).not_to_have_attribute("aria-disabled", "true")
+    lock_out("AAPL", "guidance withdrawn")
+    expect(dialog(page).get_by_role("alert")).to_contain_text("Not approvable now: AAPL is locked out until")
+    expect(yes).to_have_attribute("aria-disabled", "true")
+    yes.focus()
+    yes.press("Enter")
+    expect(dialog(page)).to_be_visible()
+    assert sent == []
+    box = page.get_by_text("Halt trading", exact=True).bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect_mode(page, "HALTED")
+    expect(dialog(page)).to_be_hidden()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import AsScript, Complaints, SendOrder, SignIn
-from tests.browser.parts import answer, awake, card, dialog, heading, order, reject
+from tests.browser.parts import API, answer, awake, card, dialog, heading, look_again, order, reject
 from tests.serving import Server
 
 
@@ -70,7 +70,22 @@ def test_one_that_was_approved_meanwhile_says_by_whom(
     awake(page)
     reject(page, "AAPL").click()
     dialog(page).get_by_label("Reason").fill("no")
+    look_again(page)
+    page.route(f"{API}/state", lambda route: None)
     as_script("operator", "POST", f"/approvals/{order_id}/approve", {"note": "agreed by phone"})
     answer(page, "Reject")
     expect(order(page, "AAPL")).to_contain_text("Not rejected: the order is released already, by script at")
     assert stored(server) == [("released", "script", "agreed by phone")]
+
+
+def test_the_question_says_so_once_the_order_waits_no_more(
+    asked: Page, as_script: AsScript, server: Server
+) -> None:
+    [(order_id,)] = server.sql("SELECT id FROM orders")
+    dialog(asked).get_by_label("Reason").fill("no")
+    as_script("operator", "POST", f"/approvals/{order_id}/approve", {})
+    expect(dialog(asked).get_by_role("alert")).to_contain_text("Released by script at")
+    dialog(asked).get_by_label("Reason").press("Enter")
+    expect(dialog(asked)).to_be_visible()
+    answer(asked, "Cancel")
+    expect(order(asked, "AAPL")).to_contain_text("Released by script at")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Complaints, SignIn
-from tests.browser.parts import answer, awake, card, dialog, expect_mode, mode, refuse
+from tests.browser.conftest import AsScript, Complaints, SendOrder, SignIn
+from tests.browser.parts import API, answer, awake, card, dialog, expect_mode, mode, refuse
 from tests.serving import Server
 
 Stored = Callable[[str], Any]
@@ -99,14 +99,40 @@ def test_a_stale_page_cannot_undo_a_halt(
     complaints.expect("status of 409")
     sign_in(page, "admin")
     ask(page, "Go live…")
+    page.route(f"{API}/state", lambda route: None)
+    page.evaluate("window.dispatchEvent(new Event('focus'))")  # from now on no read tells what is new
     set_mode(server, "disabled")
     dialog(page).get_by_label("Reason").fill("open for business")
     dialog(page).get_by_label("Type LIVE").fill("LIVE")
     answer(page, "Go live")
+    page.unroute(f"{API}/state")
     expect(
         page.get_by_role("alert").filter(has_text="Nothing was changed: the trading mode is no longer PAPER.")
     ).to_be_visible()
     expect_mode(page, "HALTED")
+    assert stored("mode") == "disabled"
+
+
+def test_the_question_says_that_others_wait_and_that_somebody_has_halted(
+    page: Page, sign_in: SignIn, send_order: SendOrder, as_script: AsScript, stored: Stored
+) -> None:
+    send_order("AAPL")
+    sign_in(page, "admin")
+    ask(page, "Go live…")
+    expect(dialog(page)).to_contain_text("The order that waits for approval will be canceled.")
+    go = dialog(page).get_by_role("button", name="Go live")
+    alert = dialog(page).get_by_role("alert")
+    send_order("MSFT")
+    expect(alert).to_have_text("By now 2 orders wait for approval: all will be canceled.")
+    expect(go).not_to_have_attribute("aria-disabled", "true")
+    dialog(page).get_by_label("Reason").fill("open for business")
+    dialog(page).get_by_label("Type LIVE").fill("LIVE")
+    as_script("operator", "PUT", "/mode", {"trading_mode": "disabled"})
+    expect(alert).to_have_text("The trading mode is HALTED by now, no longer PAPER.")
+    expect(go).to_have_attribute("aria-disabled", "true")
+    dialog(page).get_by_label("Type LIVE").press("Enter")
+    expect(dialog(page)).to_be_visible()
+    answer(page, "Cancel")
     assert stored("mode") == "disabled"
 
 

@@ -41,7 +41,7 @@ describe('a halt that was refused for certain', () => {
   ])('%# says so, and why', async ([problem, said]) => {
     answers(problem);
     await halt();
-    expect(bar.problem).toBe(said);
+    expect(bar.said).toBe(said);
     expect(bar.halting).toBe(false);
     expect(desk.refused).toHaveBeenCalledOnce();
   });
@@ -51,10 +51,90 @@ describe('a halt of which nobody knows', () => {
   test.for([
     [NO_ANSWER, /^HALT NOT CONFIRMED\. No answer from the server\./],
     [{ status: 502 }, /^HALT NOT CONFIRMED\. The server answered 502\./],
-    [{ status: 503, code: 'database_unavailable', detail: 'the database cannot be reached' }, /^HALT NOT CONFIRMED\. the database/],
+    [{ status: 503, code: 'database_unavailable', detail: 'the database cannot be reached' }, /^HALT NOT CONFIRMED\. The database/],
   ])('%# says that, and no more', async ([problem, said]) => {
     answers(problem);
     await halt();
-    expect(bar.problem).toMatch(said);
+    expect(bar.said).toMatch(said);
+  });
+});
+
+describe('a halt without an answer', () => {
+  const AGAIN = / Halting, trying again…$/;
+
+  test('is asked for again by itself until the server says yes, and is called halting until then', async () => {
+    answers(NO_ANSWER, { status: 503, code: 'busy', detail: 'the desk is busy' }, NO_ANSWER, null);
+    await halt();
+    for (const [wait, tries] of [[999, 1], [1, 2], [1999, 2], [1, 3], [3999, 3]]) {
+      await vi.advanceTimersByTimeAsync(wait);
+      expect(api.halt).toHaveBeenCalledTimes(tries);
+      expect(bar.said).toMatch(/^HALT NOT CONFIRMED/);
+      expect(bar.said).toMatch(AGAIN);
+      expect(bar.halting).toBe(true);
+    }
+    await vi.advanceTimersByTimeAsync(1);
+    expect(api.halt).toHaveBeenCalledTimes(4);
+    expect(bar).toMatchObject({ said: '', halting: false, trying: false });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(api.halt).toHaveBeenCalledTimes(4);
+  });
+
+  test('is never asked for less often than every few seconds', async () => {
+    answers(NO_ANSWER);
+    await halt();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(api.halt.mock.calls.length).toBeGreaterThanOrEqual(12);
+  });
+
+  test('is asked for no more once somebody stops it', async () => {
+    answers(NO_ANSWER);
+    await halt();
+    bar.dismiss();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(api.halt).toHaveBeenCalledOnce();
+    expect(bar).toMatchObject({ said: '', halting: false });
+  });
+
+  test('is asked for no more once the session has ended, and stays in doubt', async () => {
+    answers(NO_ANSWER, ENDED);
+    await halt();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(api.halt).toHaveBeenCalledTimes(2);
+    expect(bar).toMatchObject({ said: 'HALT NOT CONFIRMED. Your session has ended. Sign in and halt again.', halting: false, trying: false });
+  });
+
+  test('is asked for no more once a good read shows the halt', async () => {
+    answers(NO_ANSWER);
+    await halt();
+    desk.state = { trading_mode: 'disabled' };
+    heard({ patched: true });
+    expect(bar.trying).toBe(true);
+    heard({});
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(api.halt).toHaveBeenCalledOnce();
+    expect(bar).toMatchObject({ said: '', halting: false });
+  });
+
+  test('is said not to be one where a good read shows none, and goes on', async () => {
+    answers(NO_ANSWER, null);
+    await halt();
+    heard({});
+    expect(bar.said).toBe('NOT HALTED as of 12:00:00 UTC. Halting, trying again…');
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(api.halt).toHaveBeenCalledTimes(2);
+    expect(bar.said).toBe('');
+  });
+
+  test('can be pressed again between two tries, and is then asked for once at a time', async () => {
+    answers(NO_ANSWER);
+    await halt();
+    await vi.advanceTimersByTimeAsync(2500);
+    expect(api.halt).toHaveBeenCalledTimes(2);
+    await halt();
+    expect(api.halt).toHaveBeenCalledTimes(3);
+    await vi.advanceTimersByTimeAsync(999);
+    expect(api.halt).toHaveBeenCalledTimes(3);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(api.halt).toHaveBeenCalledTimes(4);
   });
 });

@@ -1,4 +1,6 @@
 // The one confirmation dialog that everything shares. ask() opens it and gives back what was entered, or null for no.
+// The desk goes on meanwhile: a question may carry stale(desk), which says what of it is no longer so, {said, over}, or
+// null. Where it is over nobody can say yes to it any more.
 
 /** Halting is one click, always: its button shows through the veil, and so it works there. */
 export function throughTheVeil({ clientX, clientY }, opened) {
@@ -19,21 +21,34 @@ export const panel = () => () => ({
   },
 });
 
+const NEVER = () => null;
+
 export function createDialog() {
   let shared;
 
   const component = () => ({
     title: '', text: '', act: '', problem: '', errors: {}, needReason: false, needWord: '', grave: false,
+    stale: NEVER,
     answered: null,
 
     init() {
       shared = this;
     },
 
-    async ask({ title, text, act, needReason = false, needWord = '', grave = false, reason = '', errors = {}, problem = '' }) {
+    get overtaken() {
+      return this.stale(this.$store.desk);
+    },
+    get over() {
+      return !!this.overtaken?.over;
+    },
+    get said() {
+      return this.overtaken?.said ?? this.problem;
+    },
+
+    async ask({ title, text, act, needReason = false, needWord = '', grave = false, reason = '', errors = {}, problem = '', stale = NEVER }) {
       if (this.$root.open) return null;
       const opener = document.activeElement;
-      Object.assign(this, { title, text, act, needReason, needWord, grave, errors, problem });
+      Object.assign(this, { title, text, act, needReason, needWord, grave, errors, problem, stale });
       this.$refs.word.value = '';
       await this.$nextTick();   // the reason field is on the page only while a dialog asks for it
       if (needReason) this.$refs.reason.value = reason;
@@ -54,6 +69,7 @@ export function createDialog() {
     },
 
     confirm() {
+      if (this.over) return;
       this.errors = {};
       if (this.needReason && !this.$refs.reason.value.trim()) this.errors.reason = 'Say why.';
       if (this.needWord && this.$refs.word.value.trim().toUpperCase() !== this.needWord) this.errors.word = `Type ${this.needWord}.`;
@@ -65,6 +81,7 @@ export function createDialog() {
     closed() {
       const reason = this.needReason ? this.$refs.reason.value.trim() : '';
       this.needReason = false;
+      this.stale = NEVER;
       this.answered(this.$root.returnValue === 'confirm' ? { reason } : null);
     },
   });

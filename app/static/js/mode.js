@@ -1,9 +1,13 @@
 // The trading mode in the header. Stopping is one click and never asks; starting again always does.
 
 import { MODES } from './changes.js';
+import { SECOND } from './clock.js';
+import { capital } from './orders.js';
 
 const LIVE_WORD = 'LIVE';
 const PRESS_AGAIN = 2000;   // milliseconds
+const LONGEST = 5 * SECOND; // between two tries to halt
+const AGAIN = ' Halting, trying again…';
 
 // The server's no to a question that was overtaken by events.
 const VOID = {
@@ -29,12 +33,24 @@ const isCertain = ({ status, code }) => (status >= 400 && status < 500) || code 
 
 const why = ({ status, message }) => (status === 401 ? 'your session has ended. Sign in and halt again.' : message);
 
-export const modeBar = ({ api, ask }) => () => ({
+/** What of a question that leaves this mode is no longer so. */
+const overtaken = (from, version, waiting) => ({ state, waitingCount }) => {
+  if (state.trading_mode !== from) return { said: `The trading mode is ${MODES[state.trading_mode]} by now, no longer ${MODES[from]}.`, over: true };
+  const known = version !== undefined && state.config_version !== undefined;
+  if (known && state.config_version !== version) return { said: 'The desk was changed while you were deciding: look at it and ask again.', over: true };
+  if (waitingCount === waiting) return null;
+  if (!waitingCount) return { said: 'By now no order waits for approval.' };
+  return { said: waitingCount === 1 ? 'By now 1 order waits for approval: it will be canceled.' : `By now ${waitingCount} orders wait for approval: all will be canceled.` };
+};
+
+export const modeBar = ({ api, ask, random = Math.random }) => () => ({
   halting: false,
+  pressed: 0,          // when, of the halt that is being asked for
+  trying: false,       // nobody confirmed it so far: it is asked for again, and the next good read tells what became of it
+  unhalted: '',        // what is to be said of it
   waiting: false,
   saving: false,
   problem: '',
-  unanswered: false,   // a halt that nobody confirmed: the next good read tells what became of it
 
   init() {
     api.watch('state', ({ problem, patched }) => { if (!problem && !patched) this.settle(); });
@@ -51,37 +67,59 @@ export const modeBar = ({ api, ask }) => () => ({
     return this.$root.dataset[`words${this.mode[0].toUpperCase()}${this.mode.slice(1)}`];
   },
 
+  get said() {
+    return this.unhalted || this.problem;
+  },
+
   dismiss() {
     this.problem = '';
-    this.unanswered = false;
+    this.stop();
   },
 
   settle() {
-    if (!this.unanswered || this.halting) return;
-    this.unanswered = this.mode !== 'disabled';
-    this.problem = this.unanswered ? `NOT HALTED as of ${this.$store.desk.lastGood} UTC. Press Halt trading again.` : '';
+    if (!this.trying) return;
+    if (this.mode === 'disabled') this.stop();
+    else this.unhalted = `NOT HALTED as of ${this.$store.desk.lastGood} UTC.${AGAIN}`;
   },
 
-  /** Halting twice does no harm, so a slow answer does not keep anybody from pressing again. */
+  /**
+   * Halting twice does no harm: a slow answer does not keep anybody from pressing again, and where no answer comes the
+   * page goes on asking by itself, until the server says yes or no, a read shows the halt, or somebody stops it.
+   */
   async halt() {
     const now = Date.now();
-    if (this.halting && now - this.haltSent < PRESS_AGAIN) return;
+    if (this.halting && now - this.pressed < PRESS_AGAIN) return;
+    this.pressed = now;
     this.halting = true;
-    this.haltSent = now;
-    this.problem = '';
-    this.unanswered = false;
+    this.unhalted = '';
+    this.trying = false;
     const already = this.mode === 'disabled';
-    try {
-      await api.halt();
-      if (already) this.$store.desk.announce(['Trading is halted already.']);
-    } catch (problem) {
-      if (this.haltSent !== now) return;   // pressed again since: that answer counts
-      this.unanswered = problem.code === 'no_answer';
-      this.problem = isCertain(problem) ? `NOT HALTED: ${why(problem)}` : `HALT NOT CONFIRMED. ${problem.message}`;
+    for (let tries = 1, doubt = false; this.pressed === now; tries += 1) {
+      const problem = await api.halt().then(() => null, (no) => no);
+      if (this.pressed !== now) return;   // pressed again since, or stopped
+      if (!problem) {
+        this.stop();
+        if (already) this.$store.desk.announce(['Trading is halted already.']);
+        return;
+      }
+      this.trying = problem.code === 'no_answer' || problem.status >= 500;
+      doubt ||= !isCertain(problem);   // an earlier try may have come through all the same
+      this.unhalted = `${doubt ? `HALT NOT CONFIRMED. ${capital(why(problem))}` : `NOT HALTED: ${why(problem)}`}${this.trying ? AGAIN : ''}`;
       this.$store.desk.refused(problem);
-    } finally {
-      if (this.haltSent === now) this.halting = false;
+      if (!this.trying) {
+        this.pressed = 0;
+        this.halting = false;
+        return;
+      }
+      await new Promise((resolve) => { setTimeout(resolve, Math.min(LONGEST, SECOND * 2 ** (tries - 1)) * (0.8 + random() * 0.4)); });
     }
+  },
+
+  /** No more is asked for, and nothing said. */
+  stop() {
+    this.pressed = 0;
+    this.halting = this.trying = false;
+    this.unhalted = '';
   },
 
   /** Asks until the server says yes, the operator says no, or the question no longer holds. What was typed stays. */
@@ -92,16 +130,17 @@ export const modeBar = ({ api, ask }) => () => ({
     // What this question leaves; the page may learn of something else meanwhile, and then the answer is void.
     const from = this.mode;
     const version = this.$store.desk.state.config_version;
-    const asked = question(from, to, this.$store.desk.waitingCount);
+    const { waitingCount } = this.$store.desk;
+    const asked = { ...question(from, to, waitingCount), needReason: true, stale: overtaken(from, version, waitingCount) };
     try {
-      for (let answer = await ask({ ...asked, needReason: true }); answer;) {
+      for (let answer = await ask(asked); answer;) {
         const problem = await this.put({ trading_mode: to, from, reason: answer.reason }, version);
         if (!problem) return this.$refs.badge.focus();
         if (VOID[problem.code]) this.problem = `Nothing was changed: ${VOID[problem.code](from)} Look at the desk and ask again.`;
         else if (problem.status === 401 || problem.status === 403) this.problem = `Not changed: ${problem.message}`;
         if (this.problem) return undefined;
         const errors = problem.errors.reason ? { reason: `Reason ${problem.errors.reason.join(', ')}.` } : {};
-        answer = await ask({ ...asked, needReason: true, reason: answer.reason, errors, problem: errors.reason ? '' : problem.message });
+        answer = await ask({ ...asked, reason: answer.reason, errors, problem: errors.reason ? '' : problem.message });
       }
     } finally {
       this.waiting = false;

@@ -1,7 +1,7 @@
 // What is asked before orders are decided: in paper trading one approval is one click, with real money never. And what is
 // told of those that were not decided as asked.
 
-import { about, capital, count, decider, isLive, named, outcome, prices, sum, worth } from './orders.js';
+import { about, capital, count, decider, isLive, named, outcome, prices, sum, verdict, worth } from './orders.js';
 
 const MOST_NAMED = 6;
 const MOST_TOLD = 3;
@@ -41,11 +41,16 @@ function approveMany(orders, leftOut) {
   };
 }
 
-/** The question for the dialog, or null where none is asked. `leftOut` of those selected cannot be approved. */
-export function question(orders, choice, many, leftOut) {
+function words(orders, choice, many, leftOut) {
   if (choice === 'reject') return many ? rejectMany(orders) : rejectOne(orders[0]);
   if (many) return approveMany(orders, leftOut);
   return isLive(orders[0]) ? approveOne(orders[0]) : null;
+}
+
+/** The question for the dialog, or null where none is asked. `leftOut` of those selected cannot be approved. */
+export function question(orders, choice, many, leftOut) {
+  const asked = words(orders, choice, many, leftOut);
+  return asked && { ...asked, stale: overtaken(orders, choice, many) };
 }
 
 function fate(order) {
@@ -53,11 +58,37 @@ function fate(order) {
   return order.decided_at ? `${order.ticker} was ${outcome(order).toLowerCase()} by ${decider(order)}` : order.ticker;
 }
 
-/** The first few by name, those before all that went to the market: "SYM3 was released by me, AAPL and 7 more; each says why." */
-export function inBrief(orders) {
+const ending = (order) => (order.decided_at ? `${verdict(order)}.` : 'The order waits no more.');
+
+/** The first few by name, those before all that went to the market: "SYM3 was released by me, AAPL, MSFT and 7 more". */
+function fates(orders) {
   const released = ({ status }) => status === 'released';
   const told = [...orders.filter(released), ...orders.filter((order) => !released(order))].slice(0, MOST_TOLD);
   const more = orders.length - told.length;
-  const open = more || told.some(({ decided_at: at }) => !at);
-  return `${told.map(fate).join(', ')}${more ? ` and ${more} more` : ''}${open ? '; each says why' : ''}.`;
+  return `${told.map(fate).join(', ')}${more ? ` and ${more} more` : ''}`;
+}
+
+/** What became of them, and whether their rows say more than that. */
+export function inBrief(orders) {
+  const open = orders.length > MOST_TOLD || orders.some(({ decided_at: at }) => !at);
+  return `${fates(orders)}${open ? '; each says why' : ''}.`;
+}
+
+/** What of a question about these orders is no longer so; of many it is over only when there is none left. */
+function overtaken(orders, choice, many) {
+  return ({ waiting, state }) => {
+    const here = new Map(waiting.map((order) => [order.id, order]));
+    const gone = orders.filter(({ id }) => !here.has(id)).map((order) => state.recent_orders.find(({ id }) => id === order.id) ?? order);
+    const held = choice === 'approve' ? orders.map(({ id }) => here.get(id)).filter((order) => order?.approvable === false) : [];
+    if (!gone.length && !held.length) return null;
+    const over = gone.length + held.length === orders.length;
+    if (!many) return { said: gone.length ? ending(gone[0]) : `Not approvable now: ${held[0].blocked_because.join('; ')}`, over };
+    return {
+      said: [
+        gone.length && `${count(gone.length)} ${gone.length === 1 ? 'waits' : 'wait'} no more: ${fates(gone)}.`,
+        held.length && `${count(held.length)} cannot be approved now: ${fates(held)}.`,
+      ].filter(Boolean).join(' '),
+      over,
+    };
+  };
 }

@@ -77,7 +77,13 @@ export const switchCard = ({ api, ask }) => (key) => ({
       title: `${this.$root.dataset.name}: ${act.toLowerCase()}?`,
       text: text.replace('{timeout}', minutesInWords(minutes)),
       act,
+      stale: () => this.overtaken(wanted),
       grave: !wanted && 'graveOff' in this.$root.dataset,
     });
+  },
+
+  overtaken(wanted) {
+    if (this.on === !wanted) return null;
+    return { said: this.unknown ? this.help : 'Somebody else has done so meanwhile.', over: true };
   },
 });
