@@ -14,6 +14,7 @@ const LONG = 70;           // characters of a rationale that are shown without a
 const FEW = 8;             // rows that need no scrolling of their own; likewise in trading.html
 const SOON = 60_000;
 const MOVED = 'The list had just moved: look again.';
+const LOOKED = 5000;       // milliseconds after which somebody has
 const DONE = { approve: 'approved', reject: 'rejected' };
 
 const isLost = ({ code }) => code === 'no_answer';
@@ -26,6 +27,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
   const busy = new Map();        // id -> what is being asked, or done
   const problems = new Map();    // id -> the server's no
   const chosen = new Set();      // ids that are selected
+  const strays = new Map();      // id -> when a click there decided nothing, for the list had moved
   const unknown = new Set();     // ids whose answer was lost: the next read tells
   let rows, scroller, aim, missed, under, cameAt = -GLANCE;
   let byKeys = false;            // how the last command came: a list must not scroll beneath a pointer
@@ -141,8 +143,18 @@ export const pendingApprovals = ({ api, ask }) => () => {
 
     /** Once a second: the time that each has left, and the rows that have had their say. */
     tick() {
-      if (!this.$store.desk.now || list.overdue(Date.now())) this.draw();
+      if (this.forgetStrays() || !this.$store.desk.now || list.overdue(Date.now())) this.draw();
       else this.showTime();
+    },
+
+    /** Whether there was one to forget. Whoever came to it by keys may still be reading: a click gives the focus unasked. */
+    forgetStrays() {
+      const over = [...strays].filter(([id, at]) => Date.now() - at >= LOOKED && !rows.get(id)?.element.querySelector(':focus-visible'));
+      for (const [id] of over) {
+        strays.delete(id);
+        if (problems.get(id) === MOVED) problems.delete(id);
+      }
+      return over.length > 0;
     },
 
     showTime() {
@@ -251,6 +263,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
       if (!stray || !list.waits(id) || busy.has(id)) return;
       event.preventDefault();
       problems.set(id, MOVED);
+      strays.set(id, Date.now());
       this.draw();
       this.$store.desk.announce([MOVED]);
     },
