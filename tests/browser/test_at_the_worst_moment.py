@@ -8,8 +8,22 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PHONE, AsScript, Complaints, OpenPage, SignIn
-from tests.browser.parts import API, LOCKOUTS, PAPER, answer, awake, card, dialog, expect_mode, row, switch
+from tests.browser.conftest import PHONE, AsScript, Complaints, OpenPage, SendOrder, SignIn, StopClock
+from tests.browser.parts import (
+    API,
+    LOCKOUTS,
+    PAPER,
+    answer,
+    approve,
+    awake,
+    card,
+    dialog,
+    expect_mode,
+    look_again,
+    order,
+    row,
+    switch,
+)
 from tests.serving import Server
 
 Stored = Callable[[str], Any]
@@ -172,3 +186,28 @@ def test_a_dialog_fits_a_phone(open_page: OpenPage, sign_in: SignIn, server: Ser
     expect(opened).to_be_visible()
     assert opened.evaluate("d => [...d.querySelectorAll('*')].every(e => e.scrollWidth <= d.clientWidth)")
     expect(opened.get_by_role("button", name="Remove lockout")).to_be_in_viewport(ratio=1)
+
+
+def test_a_click_that_met_a_moved_list_is_not_held_against_the_row_for_long(
+    page: Page, stop_clock: StopClock, sign_in: SignIn, send_order: SendOrder, server: Server
+) -> None:
+    stop_clock(page)
+    send_order("BBB")
+    sign_in(page)
+    awake(page)
+    page.clock.run_for(1000)
+    box = approve(page, "BBB").bounding_box()
+    assert box
+    timeout = "{operator_approval,approval_timeout_minutes}"
+    server.sql("UPDATE risk_configs SET config = jsonb_set(config, %s, '20')", timeout)
+    send_order("ZZZ")  # comes in above, for it is the first to time out
+    look_again(page)
+    order(page, "ZZZ").wait_for()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    moved = order(page, "ZZZ").get_by_text("The list had just moved: look again.")
+    expect(moved).to_be_visible()
+    page.clock.run_for(3000)
+    expect(moved).to_be_visible()
+    page.clock.run_for(3500)
+    expect(moved).to_be_hidden()
+    assert server.sql("SELECT DISTINCT status FROM orders") == [("pending_approval",)]

@@ -13,6 +13,11 @@ const GLANCE = 400;        // milliseconds before a key decides an order that ju
 const LONG = 70;           // characters of a rationale that are shown without asking; likewise in _orders.html
 const FEW = 8;             // rows that need no scrolling of their own; likewise in trading.html
 const SOON = 60_000;
+<<<<<<< HEAD
+=======
+const MOVED = 'The list had just moved: look again.';
+const LOOKED = 5000;       // milliseconds after which somebody has
+>>>>>>> eba2b835b8799fd0f5b1b71ca3a17ae645eb4638
 const DONE = { approve: 'approved', reject: 'rejected' };
 
 const isLost = ({ code }) => code === 'no_answer';
@@ -25,6 +30,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
   const busy = new Map();        // id -> what is being asked, or done
   const problems = new Map();    // id -> the server's no
   const chosen = new Set();      // ids that are selected
+  const strays = new Map();      // id -> when a click there decided nothing, for the list had moved
   const unknown = new Set();     // ids whose answer was lost: the next read tells
   let rows, scroller, aim, under, cameAt = -GLANCE;
   let byKeys = false;            // how the last command came: a list must not scroll beneath a pointer
@@ -139,8 +145,18 @@ export const pendingApprovals = ({ api, ask }) => () => {
 
     /** Once a second: the time that each has left, and the rows that have had their say. */
     tick() {
-      if (!this.$store.desk.now || list.overdue(Date.now())) this.draw();
+      if (this.forgetStrays() || !this.$store.desk.now || list.overdue(Date.now())) this.draw();
       else this.showTime();
+    },
+
+    /** Whether there was one to forget. Whoever came to it by keys may still be reading: a click gives the focus unasked. */
+    forgetStrays() {
+      const over = [...strays].filter(([id, at]) => Date.now() - at >= LOOKED && !rows.get(id)?.element.querySelector(':focus-visible'));
+      for (const [id] of over) {
+        strays.delete(id);
+        if (problems.get(id) === MOVED) problems.delete(id);
+      }
+      return over.length > 0;
     },
 
     showTime() {
@@ -243,6 +259,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
       if (!list.waits(id) || busy.has(id)) return;
       event.preventDefault();
       problems.set(id, MOVED);
+      strays.set(id, Date.now());
       this.draw();
       this.$store.desk.announce([MOVED]);
     },
