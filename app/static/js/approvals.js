@@ -13,11 +13,7 @@ const GLANCE = 400;        // milliseconds before a key decides an order that ju
 const LONG = 70;           // characters of a rationale that are shown without asking; likewise in _orders.html
 const FEW = 8;             // rows that need no scrolling of their own; likewise in trading.html
 const SOON = 60_000;
-<<<<<<< HEAD
-=======
-const MOVED = 'The list had just moved: look again.';
 const LOOKED = 5000;       // milliseconds after which somebody has
->>>>>>> eba2b835b8799fd0f5b1b71ca3a17ae645eb4638
 const DONE = { approve: 'approved', reject: 'rejected' };
 
 const isLost = ({ code }) => code === 'no_answer';
