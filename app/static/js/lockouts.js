@@ -10,7 +10,7 @@ import { createRows, put, visible } from './rows.js';
 const FIELDS = ['ticker', 'reason', 'duration_minutes'];
 const USUAL = '60';
 const SOON = 60 * SECOND;
-const HELD = ':is(:hover, :has(:focus-visible))';   // a finger that tapped there hovers until it taps elsewhere
+const HELD = ':is(:hover, :has(:focus-visible))';
 const TICKER = /^([A-Z0-9]+([./-][A-Z0-9]+)*|\*)$/;
 
 export const lockoutForm = ({ api, initial }) => () => ({
@@ -98,12 +98,13 @@ export const lockoutList = ({ api, ask }) => () => {
   const busy = new Set();
   let body, rows, aim;
   let shown = [];   // as the rows stand
+  let touched = false;   // by the last finger that touched the page: whether it goes on hovering differs by browser
 
   const msLeft = (lock, now) => Date.parse(lock.expires_at) - now;
 
   /** In the order of `lockouts`, but for those that are held in their places; new ones come last then. */
   function placed(lockouts) {
-    const held = lockouts.length && body.matches(HELD) ? shown : [];
+    const held = lockouts.length && (touched || body.matches(HELD)) ? shown : [];
     return [...new Map([...held, ...lockouts].map((lock) => [lock.id, lock])).values()];
   }
 
@@ -129,6 +130,9 @@ export const lockoutList = ({ api, ask }) => () => {
       rows = createRows(body, fill);
       aim = createAim({ body, scroller: this.$root.querySelector('.lockouts-scroll'), rows, stray: (event) => this.astray(event) });
       if (this.$store.desk.me.can.operate) aim.start();
+      document.addEventListener('pointerdown', ({ pointerType, target }) => {
+        touched = pointerType === 'touch' && body.contains(target);
+      });
     },
 
     /** The state holds the first of them only, where there are very many. */
