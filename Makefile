@@ -1,7 +1,7 @@
 # Two commands do everything: `make run` and `make test`. Needed beforehand: Python 3.11 or newer, and make.
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
