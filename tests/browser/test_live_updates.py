@@ -171,7 +171,8 @@ def test_without_its_stream_the_page_says_so_polls_and_heals(
 def test_a_stream_that_says_nothing_is_none(page: Page, sign_in: SignIn) -> None:
     page.clock.install()
     page.route(f"{API}/stream", lambda route: None)
-    sign_in(page)
+    with page.expect_request(f"{API}/stream"):
+        sign_in(page)
     awake(page)
     page.clock.fast_forward(3500)
     strip = page.get_by_role("status").filter(has_text="Live updates lost")
@@ -236,25 +237,32 @@ def test_time_left_is_the_servers_whatever_this_clock_says(
 
 
 def test_the_tab_tells_how_many_wait_and_the_mode(desk_page: Page, send_order: SendOrder) -> None:
-    def icon() -> str:
-        return str(desk_page.locator("link[rel=icon]").get_attribute("href"))
+    icon = desk_page.locator("link[rel=icon]")
+    seen: list[str] = []
+
+    def another_icon() -> str:
+        if seen:
+            expect(icon).not_to_have_attribute("href", seen[-1])
+        seen.append(str(icon.get_attribute("href")))
+        return seen[-1]
 
     awake(desk_page)
-    none = icon()
-    assert none.startswith("data:image/png")
+    expect(icon).to_have_attribute("href", re.compile("^data:image/png"))
+    another_icon()
     send_order("AAPL")
     expect(desk_page).to_have_title("(1) Trading · Countersign")
-    one = icon()
+    one = another_icon()
     send_order("MSFT")
     expect(desk_page).to_have_title("(2) Trading · Countersign")
-    two = icon()
+    another_icon()
     approve(desk_page, "MSFT").press("Enter")
     expect(desk_page).to_have_title("(1) Trading · Countersign")
-    assert icon() == one
+    assert another_icon() == one
     desk_page.get_by_role("button", name="Halt trading").click()
     expect(desk_page).to_have_title("Trading · Countersign")
     expect(order(desk_page, "AAPL")).to_contain_text("Canceled")
-    assert len({none, one, two, icon()}) == 4
+    another_icon()
+    assert len(set(seen)) == 4
 
 
 def test_200_lockouts_are_drawn_quickly(page: Page, sign_in: SignIn, server: Server) -> None:

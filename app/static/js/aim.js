@@ -30,9 +30,9 @@ export function createAim({ body, scroller, rows, stray }) {
     return seen;
   }
 
-  function look() {
+  function look(apart = LOOKS / 2) {
     const at = performance.now();
-    if (!watching || document.hidden || at - (looks.at(-1)?.at ?? -LOOKS) < LOOKS / 2) return;
+    if (!watching || document.hidden || at - (looks.at(-1)?.at ?? -apart) < apart) return;
     const places = new Map();
     // Each by itself: where one stands above the other, the wrong one may come to where the right one was.
     for (const row of inView()) for (const button of row.querySelectorAll('button')) places.set(button, button.getBoundingClientRect());
@@ -66,14 +66,19 @@ export function createAim({ body, scroller, rows, stray }) {
 
   for (const type of ['pointerdown', 'click']) body.addEventListener(type, pressed, true);
 
+  /** Right after a picture of the page was made: at any other time a look could make the browser lay it out once more. */
+  function again() {
+    setTimeout(() => requestAnimationFrame(() => setTimeout(() => {
+      watching = true;
+      look();
+      again();
+    })), LOOKS);
+  }
+
   return {
-    look,
+    /** Before something is moved, should the last look be long ago. */
+    look: () => look(2 * LOOKS),
     /** What the page moves as it wakes up nobody has aimed at yet, so the first look comes after that. */
-    start() {
-      setInterval(() => {
-        watching = true;
-        look();
-      }, LOOKS);
-    },
+    start: again,
   };
 }

@@ -21,7 +21,7 @@ const isLost = ({ code }) => code === 'no_answer';
 /** The server's words about the reason, where it refused that: then nothing was decided. */
 const reasonRefused = ([{ problem }]) => Object.values(problem?.errors ?? {})[0];
 
-export const pendingApprovals = ({ api, ask }) => () => {
+export const pendingApprovals = ({ api, ask, unobserved }) => () => {
   const list = createWaitingList();
   const busy = new Map();        // id -> what is being asked, or done
   const problems = new Map();    // id -> the server's no
@@ -134,7 +134,7 @@ export const pendingApprovals = ({ api, ask }) => () => {
       this.none = !shown.length;
       scroller.toggleAttribute('data-many', shown.length > FEW);
       if (this.mayDecide) aim.look();
-      inPlace(() => rows.draw(shown.map((order) => item(order, !this.$store.desk.inTime(order)))));
+      unobserved(() => inPlace(() => rows.draw(shown.map((order) => item(order, !this.$store.desk.inTime(order))))));
       this.showTime();
       this.recount();
     },
@@ -156,13 +156,15 @@ export const pendingApprovals = ({ api, ask }) => () => {
     },
 
     showTime() {
-      for (const order of list.waiting()) {
-        const { element, slots } = rows.get(order.id);
-        const left = this.$store.desk.msLeft(order);
-        put(slots, { left: timeLeft(left) });
-        slots.bar.value = left;
-        element.toggleAttribute('data-soon', left < SOON);
-      }
+      unobserved(() => {
+        for (const order of list.waiting()) {
+          const { element, slots } = rows.get(order.id);
+          const left = this.$store.desk.msLeft(order);
+          put(slots, { left: timeLeft(left) });
+          slots.bar.value = left;
+          element.toggleAttribute('data-soon', left < SOON);
+        }
+      });
     },
 
     recount() {

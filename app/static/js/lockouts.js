@@ -94,7 +94,7 @@ export const lockoutForm = ({ api, initial }) => () => ({
   },
 });
 
-export const lockoutList = ({ api, ask }) => () => {
+export const lockoutList = ({ api, ask, unobserved }) => () => {
   const busy = new Set();
   let body, rows, aim;
   let shown = [];   // as the rows stand
@@ -148,14 +148,16 @@ export const lockoutList = ({ api, ask }) => () => {
       const inForce = new Set(lockouts);
       shown = placed(lockouts);
       aim.look();
-      rows.draw(shown.map((lock) => ({
-        id: lock.id, lock, until: this.until(lock), waits: busy.has(lock.id), over: inForce.has(lock) ? '' : this.end(lock),
-      })));
-      for (const lock of shown) {
-        const { element, slots } = rows.get(lock.id);
-        put(slots, { left: inForce.has(lock) ? timeLeft(msLeft(lock, now)) : '–' });
-        element.toggleAttribute('data-soon', inForce.has(lock) && msLeft(lock, now) < SOON);
-      }
+      unobserved(() => {
+        rows.draw(shown.map((lock) => ({
+          id: lock.id, lock, until: this.until(lock), waits: busy.has(lock.id), over: inForce.has(lock) ? '' : this.end(lock),
+        })));
+        for (const lock of shown) {
+          const { element, slots } = rows.get(lock.id);
+          put(slots, { left: inForce.has(lock) ? timeLeft(msLeft(lock, now)) : '–' });
+          element.toggleAttribute('data-soon', inForce.has(lock) && msLeft(lock, now) < SOON);
+        }
+      });
     },
 
     /** What became of one that is in force no more, or sorts behind those that are shown. */

@@ -2,6 +2,7 @@
 
 const SIZE = 64;             // drawn larger than the 16 pixels that it is shown at, for sharp screens
 const MOST = 9;
+const MOMENT = 100;          // milliseconds
 const EDGE = 14;             // how far the corners are cut off or rounded
 
 const TILES = {
@@ -49,15 +50,16 @@ function draw({ cut, sign }, [ground, ink], count) {
 export function createTab() {
   const icon = document.querySelector('link[rel="icon"]');
   const name = document.title.replace(/^\(\d+\) /, '');
-  let now, drawn;
+  let tile, number, due, drawn;
 
-  function show({ mode, count, stale }) {
-    now = { mode, count, stale };
-    const title = count ? `(${count}) ${name}` : name;
-    if (document.title !== title) document.title = title;
-    const tile = TILES[stale ? 'stale' : mode];
+  /** A moment later: to read a colour while rows are being changed makes the browser work out the whole page for it. */
+  function soon() {
+    clearTimeout(due);
+    due = setTimeout(paint, MOMENT);
+  }
+
+  function paint() {
     const colours = tile.colours.map(colour);
-    const number = stale ? 0 : Math.min(count, MOST + 1);   // one that cannot be trusted is not for a glance
     const look = `${colours} ${tile.sign} ${number}`;
     if (look === drawn) return;
     drawn = look;
@@ -65,6 +67,15 @@ export function createTab() {
     icon.href = draw(tile, colours, number);
   }
 
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => show(now));
-  return { show };
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', soon);
+
+  return {
+    show({ mode, count, stale }) {
+      const title = count ? `(${count}) ${name}` : name;
+      if (document.title !== title) document.title = title;
+      tile = TILES[stale ? 'stale' : mode];
+      number = stale ? 0 : Math.min(count, MOST + 1);   // one that cannot be trusted is not for a glance
+      soon();
+    },
+  };
 }

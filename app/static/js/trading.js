@@ -20,7 +20,8 @@ import { createUpdates } from './updates.js';
 
 const initial = JSON.parse(document.getElementById('desk-data').textContent);
 const dialog = createDialog();
-const parts = { api: createApi(), initial, ask: dialog.ask };
+// Alpine looks at whatever changes on the page, but for what is changed `unobserved`: hundreds of rows that it has no part in.
+const parts = { api: createApi(), initial, ask: dialog.ask, unobserved: Alpine.mutateDom };
 
 const stream = createSharedStream({ stream: createStream({ url: `${BASE}/stream` }) });
 
