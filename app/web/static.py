@@ -15,6 +15,8 @@ from flask import Flask, Response, request
 VERSION = re.compile(r"v-[0-9a-f]{12}", re.ASCII)
 FOR_GOOD = "public, max-age=31536000, immutable"
 
+TRADING, ALPINE = "js/trading.js", "vendor/alpine.js"
+
 Stamp = tuple[int, int]  # when it was changed, and how long it is
 
 
@@ -65,3 +67,7 @@ def register(app: Flask) -> None:
         return response
 
     app.view_functions["static"] = serve
+    # What the Trading page's script imports: to find that out one by one takes a browser several round trips.
+    app.jinja_env.globals["modules"] = [
+        name for name in stamps if name == ALPINE or (name.startswith("js/") and name != TRADING)
+    ]

@@ -188,6 +188,25 @@ def test_removing_one_that_is_gone_says_so(
     expect(rows(desk_page)).to_have_count(0)
 
 
+def test_the_question_says_what_is_no_longer_so(desk_page: Page, lock_out: LockOut, server: Server) -> None:
+    lock_out("AAPL")
+    lock_out("*", "exchange outage", 120)
+    desk_page.reload()  # a row that just came is not pressed
+    awake(desk_page)
+    row(desk_page, "AAPL").get_by_role("button", name="Remove").click()
+    expect(dialog(desk_page)).to_contain_text("AAPL stays locked out by another lockout")
+    alert = dialog(desk_page).get_by_role("alert")
+    server.sql("DELETE FROM symbol_lockouts WHERE ticker = '*'")
+    look_again(desk_page)
+    expect(alert).to_have_text("By now it is otherwise: Orders in AAPL can pass the gate again at once.")
+    yes = dialog(desk_page).get_by_role("button", name="Remove lockout")
+    expect(yes).to_be_enabled()
+    server.sql("DELETE FROM symbol_lockouts")
+    look_again(desk_page)
+    expect(alert).to_have_text("It was removed meanwhile.")
+    expect(yes).to_be_disabled()
+
+
 NOTE_WHAT_IT_SAYS = """(row) => {
   window.said = [row.textContent];
   new MutationObserver(() => window.said.push(row.textContent))

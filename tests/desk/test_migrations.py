@@ -24,14 +24,6 @@ from tests.serving import SECRET_KEY
 
 
 @pytest.fixture(scope="module")
-def migrated(postgres_server: URL, app: Flask) -> Iterator[URL]:
-    with new_database(postgres_server) as url:
-        with app.app_context():
-            schema.upgrade(url)
-        yield url
-
-
-@pytest.fixture(scope="module")
 def modelled(postgres_server: URL, app: Flask) -> Iterator[URL]:
     with new_database(postgres_server) as url:
         engine = create_engine(url, poolclass=NullPool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -29,24 +28,16 @@ ORDERS = """
 """
 
 
-@pytest.fixture(scope="module")
-def newest(postgres_server: URL, app: Flask) -> Iterator[URL]:
-    with new_database(postgres_server) as url:
-        with app.app_context():
-            schema.upgrade(url)
-        yield url
-
-
 @pytest.mark.parametrize("revision", REVISIONS[1:])
 def test_from_each_earlier_version(
-    revision: str, app: Flask, postgres_server: URL, newest: URL, monkeypatch: pytest.MonkeyPatch
+    revision: str, app: Flask, postgres_server: URL, migrated: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade = command.upgrade
     with new_database(postgres_server) as url, connect(url) as connection, app.app_context():
         with monkeypatch.context() as earlier:
             earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, revision))
             schema.upgrade(url)
-        assert catalog(url) != catalog(newest)
+        assert catalog(url) != catalog(migrated)
         look = partial(connection.execute, "SELECT * FROM orders ORDER BY seq")
         before = []
         if revision != "0001":
@@ -54,17 +45,17 @@ def test_from_each_earlier_version(
             before = look().fetchall()
         connection.execute("UPDATE risk_configs SET trading_mode = 'disabled', version = 7")
         schema.upgrade(url)
-        assert catalog(url) == catalog(newest)
+        assert catalog(url) == catalog(migrated)
         assert look().fetchall() == before
         assert connection.execute("SELECT trading_mode, version FROM risk_configs").fetchall() == [("disabled", 7)]
 
 
 def test_one_that_has_the_newest_bounds_under_an_older_version(
-    app: Flask, postgres_server: URL, newest: URL
+    app: Flask, postgres_server: URL, migrated: URL
 ) -> None:
     """Before the first release 0002 had them for a while."""
     with new_database(postgres_server) as url, connect(url) as connection, app.app_context():
         schema.upgrade(url)
         connection.execute("UPDATE alembic_version SET version_num = '0003'")
         schema.upgrade(url)
-        assert catalog(url) == catalog(newest)
+        assert catalog(url) == catalog(migrated)

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from app.web import static
 from tests.serving import Desk
+from tests.web.conftest import Browser
 
 FOR_GOOD = "public, max-age=31536000, immutable"  # a year
 
@@ -98,3 +99,27 @@ def test_the_version_changes_with_any_file(tmp_path: Path) -> None:
     (tmp_path / "b.js").unlink()
     seen.append(static._version(tmp_path)[0])
     assert len(set(seen)) == len(seen)
+
+
+IMPORTED = re.compile(r"from '(\./\w+\.js|\.\./vendor/\w+\.js)'")
+
+
+def imported_by(script: Path) -> set[Path]:
+    """All that the script imports, and they, and so on."""
+    found: set[Path] = set()
+    new = {script}
+    while new:
+        named = {(path.parent / name).resolve() for path in new for name in IMPORTED.findall(path.read_text())}
+        new = named - found
+        found |= new
+    return found
+
+
+def test_the_page_names_all_modules_at_once(app: Flask, browser: Callable[..., Browser]) -> None:
+    """Found out one by one they would cost a browser several round trips."""
+    folder = Path(app.static_folder or "")
+    page = browser("viewer").get("/trading").text
+    named = re.findall(r'<link rel="modulepreload" href="/static/v-[0-9a-f]{12}/([^"]+)">', page)
+    assert sorted(named) == sorted(
+        path.relative_to(folder).as_posix() for path in imported_by(folder / "js" / "trading.js")
+    )

@@ -108,7 +108,8 @@ export const lockoutList = ({ api, ask, unobserved }) => () => {
     return [...new Map([...held, ...lockouts].map((lock) => [lock.id, lock])).values()];
   }
 
-  function fill({ slots }, { lock, until, waits, over }) {
+  function fill({ element, slots }, { lock, until, waits, over }) {
+    element.toggleAttribute('data-over', !!over);
     const every = lock.ticker === '*';
     slots.name.id = `lock-${lock.id}`;
     slots.every.hidden = !every;
@@ -197,16 +198,30 @@ export const lockoutList = ({ api, ask, unobserved }) => () => {
       });
     },
 
-    /** Says what removing lets through, and what would still hold it back. */
     removal(lock) {
+      const name = lock.ticker === '*' ? 'every symbol' : lock.ticker;
+      const effect = this.effect(lock);
+      return {
+        title: `Remove the lockout of ${name}?`, text: `${effect} It was made by ${lock.created_by}: “${visible(lock.reason)}”.`,
+        act: 'Remove lockout', grave: true, stale: () => this.overtaken(lock, effect),
+      };
+    },
+
+    /** What removing it lets through, or what would still hold that back. */
+    effect(lock) {
       const every = lock.ticker === '*';
-      const name = every ? 'every symbol' : lock.ticker;
       const others = this.$store.desk.lockouts
         .filter((other) => other.id !== lock.id && (other.ticker === lock.ticker || other.ticker === '*'));
-      const text = others.length
+      return others.length
         ? `${every ? 'Every symbol' : lock.ticker} stays locked out by another lockout, until ${this.until(others.at(-1))}.`
         : `Orders in ${every ? 'all symbols not locked out themselves' : lock.ticker} can pass the gate again at once.`;
-      return { title: `Remove the lockout of ${name}?`, text: `${text} It was made by ${lock.created_by}: “${visible(lock.reason)}”.`, act: 'Remove lockout', grave: true };
+    },
+
+    overtaken(lock, effect) {
+      const { lockouts } = this.$store.desk;
+      if (!this.more && !lockouts.some(({ id }) => id === lock.id)) return { said: `It ${this.end(lock) === 'ended' ? 'ended' : 'was removed'} meanwhile.`, over: true };
+      const now = this.effect(lock);
+      return now === effect ? null : { said: `By now it is otherwise: ${now}` };
     },
 
     async act(lock, work) {
