@@ -39,7 +39,7 @@ from tests.desk.orders import EVENT_OF, account
 from tests.serving import TESTER, Desk
 
 STEPS = 10_000
-RUNS, EXAMPLES, LENGTH = 16, 25, 100  # some runs are cut short, and what is rare may need more of them
+RUNS, EXAMPLES, LENGTH = 40, 10, 100  # some runs are cut short, and what is rare may need more of them
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 
@@ -513,6 +513,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.timeout(600)  # three minutes where nothing else is done
 @pytest.mark.usefixtures("any_machine")
 def test_ten_thousand_steps_go_as_the_model_says(shared_desk: Desk, app: Flask) -> None:
     desk_under_test[:] = [(shared_desk, app)]
