@@ -169,7 +169,7 @@ def _parameters(actor: Actor, decided: Shown) -> dict[str, Any]:
     return {
         **decided,
         "account_id": actor.account_id,
-        "reasons": strict_json.dumps(decided["reasons"]),
+        "reasons": strict_json.dumps(decided["reasons"]) if decided["reasons"] else "[]",
         "after": strict_json.dumps(decided),
         "request_id": actor.request_id,
     }

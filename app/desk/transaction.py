@@ -47,10 +47,11 @@ SHARE_RULES = _take("pg_advisory_xact_lock_shared", "5s")
 OWN_RULES = _take("pg_advisory_xact_lock", "10s")
 
 # The same on the path of an order, where every word is time: the settings of the connection say how long it waits
-# for the lock, and what stalls afterwards is cut off by the server.
+# for the lock, and what stalls afterwards is cut off by the server. Columns are worked out from left to right.
 BEGIN_DECISION = f"""
-    BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_shared({RULES_LOCK});
-    SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '1s'"""
+    BEGIN ISOLATION LEVEL READ COMMITTED;
+    SELECT pg_advisory_xact_lock_shared({RULES_LOCK}),
+           set_config('statement_timeout', '1s', true), set_config('lock_timeout', '1s', true)"""
 
 # A host that vanishes is given up soon, not after the quarter of an hour for which the kernel would go on trying.
 CONNECTING: dict[str, Any] = {

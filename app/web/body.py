@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Response, request
 from gevent import Timeout, monkey
@@ -21,6 +21,10 @@ from app.desk.times import rfc3339
 from app.domain.symbols import normalize_ticker
 from app.fields import StrictForm
 from app.web.errors import Refusal
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from werkzeug.datastructures import Headers
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -44,8 +48,16 @@ def answer_unless_known(text: str | bytes, tag: str, **more: str) -> Response:
     return _written(text, HTTPStatus.OK, headers)
 
 
+class Written(Response):
+    """An answer whose headers are as they go out: their length is known, and a Location is an address already. To
+    find that out anew is a fifteenth of what an order takes."""
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        return self.headers
+
+
 def _written(text: str | bytes, status: int, headers: Mapping[str, str] | None) -> Response:
-    return Response(text, status, dict(headers or {}), content_type="application/json")
+    return Written(text, status, dict(headers or {}), content_type="application/json")
 
 
 def read_form(kind: type[FormType], *, may_be_missing: bool = False) -> FormType:

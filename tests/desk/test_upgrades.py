@@ -50,12 +50,15 @@ def test_from_each_earlier_version(
         assert connection.execute("SELECT trading_mode, version FROM risk_configs").fetchall() == [("disabled", 7)]
 
 
-def test_one_that_has_the_newest_bounds_under_an_older_version(
-    app: Flask, postgres_server: URL, migrated: URL
+def test_one_that_has_the_bounds_of_0004_under_an_older_version(
+    app: Flask, postgres_server: URL, migrated: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the first release 0002 had them for a while."""
+    upgrade = command.upgrade
     with new_database(postgres_server) as url, connect(url) as connection, app.app_context():
-        schema.upgrade(url)
+        with monkeypatch.context() as earlier:
+            earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, "0004"))
+            schema.upgrade(url)
         connection.execute("UPDATE alembic_version SET version_num = '0003'")
         schema.upgrade(url)
         assert catalog(url) == catalog(migrated)
