@@ -73,6 +73,12 @@ class Race:
         return swept
 
     def call(self, line: Line, kind: str, who: str, order_id: str) -> Reply:
+        """Whoever is told that the desk is busy asks again, as it says: nothing was changed."""
+        while (reply := self.ask(line, kind, who, order_id)).status == 503 and reply.json["code"] == "busy":
+            pass
+        return reply
+
+    def ask(self, line: Line, kind: str, who: str, order_id: str) -> Reply:
         token = self.tokens[who]
         if kind == "read":
             return line.get(f"/orders/{order_id}", token=token)
@@ -83,7 +89,7 @@ class Race:
 
     def run(self) -> None:
         acts = [lambda number=number: self.caller(number) for number in range(CALLS)]
-        self.swept = sum(results_of(*acts, seconds=280))
+        self.swept = sum(results_of(*acts, seconds=570))
 
 
 def check(order: tuple[Any, ...], events: list[tuple[str, str]], replies: list[tuple[str, str, Reply]]) -> None:
@@ -110,6 +116,7 @@ def check(order: tuple[Any, ...], events: list[tuple[str, str]], replies: list[t
             assert said["detail"] == f"the order is {status} already, by {named} at {decided_at}"
 
 
+@pytest.mark.timeout(600)  # a minute or two where nothing else is done
 def test_of_fifty_who_decide_an_order_at_once_exactly_one_does_in_each_of_two_hundred_rounds(
     server: Server,
 ) -> None:
