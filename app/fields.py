@@ -97,6 +97,7 @@ def json_type(field: Field) -> tuple[tuple[type, ...], str]:
 class StrictForm(Form):
     """A form that can be filled from a form post or, strictly, from a JSON object."""
 
+    _fields: dict[str, Field]
     one_of_is_needed: ClassVar[bool] = False
     nullable: ClassVar[frozenset[str]] = frozenset()  # keys whose value may be absent: null is the same
 
@@ -140,7 +141,15 @@ class StrictForm(Form):
         return form
 
     def validate(self, extra_validators: Any = None) -> bool:
-        valid = super().validate(extra_validators)
+        everything = self._fields
+        if not self.from_a_page:  # what was not given and need not be has nothing that could be wrong
+            self._fields = {
+                name: field for name, field in everything.items() if field.raw_data or not _may_be_missing(field)
+            }
+        try:
+            valid = super().validate(extra_validators)
+        finally:
+            self._fields = everything
         if self.one_of_is_needed and not self.refused and not self.given():
             self.refused["body"] = [f"needs at least one of {', '.join(field.name for field in self)}"]
         return valid and not self.refused
@@ -160,6 +169,10 @@ class StrictForm(Form):
 
 
 BLANK: dict[type[StrictForm], Any] = {}
+
+
+def _may_be_missing(field: Field) -> bool:
+    return not field.validators or isinstance(field.validators[0], IfGiven)
 
 
 def _shallow_copy(thing: Any) -> Any:

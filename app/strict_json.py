@@ -35,7 +35,9 @@ def loads(text: str | bytes) -> Any:
             parse_float=_number(Decimal),
             parse_int=_number(int),
         )
-        _check_text_and_depth(value)
+        # In UTF-8 only what is escaped can be no character, and only what opens can nest.
+        if isinstance(text, str) or "\\" in decoded or decoded.count("{") + decoded.count("[") > MAX_DEPTH:
+            _check_text_and_depth(value)
     except UnicodeDecodeError:
         raise Malformed("the body is not UTF-8") from None
     except RecursionError:
