@@ -23,7 +23,8 @@ demo: $(DEMO_READY) $(FRONTEND_READY)
 test: setup
 	@sh tests/browser/ensure_chromium.sh $(BIN)
 	$(NPM) test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -141,6 +141,7 @@ def test_a_mistake_of_ours_is_logged_with_its_traceback_and_stops_nothing(
     assert "KeyError: 'a mistake'" in caplog.text
 
 
+@pytest.mark.alone
 def test_a_sealer_elsewhere_that_takes_long_is_waited_for_in_bounds(desk: Desk, app: Flask, engine: Api) -> None:
 
     def sitting() -> float:
@@ -223,6 +224,7 @@ def test_the_first_head_is_in_the_log_and_no_noise(shared: Served) -> None:
     assert "keeper" not in log.read_text()
 
 
+@pytest.mark.alone
 def test_expiry_is_written_down_within_two_seconds_and_sealed(served: Server) -> None:
     def sitting() -> float:
         served.reset()
@@ -238,6 +240,7 @@ def test_expiry_is_written_down_within_two_seconds_and_sealed(served: Server) ->
         assert sealing.verify() == Verdict(12, sealing.head())
 
 
+@pytest.mark.alone
 def test_when_the_leader_is_killed_another_takes_over(served: Server) -> None:
     engine = Caller(served.url, served.add_token("engine", "engine"))
     led = []

@@ -116,7 +116,7 @@ def check(order: tuple[Any, ...], events: list[tuple[str, str]], replies: list[t
             assert said["detail"] == f"the order is {status} already, by {named} at {decided_at}"
 
 
-@pytest.mark.timeout(600)  # a minute or two where nothing else is done
+@pytest.mark.timeout(1800)  # a minute or two where nothing else is done
 def test_of_fifty_who_decide_an_order_at_once_exactly_one_does_in_each_of_two_hundred_rounds(
     server: Server,
 ) -> None:

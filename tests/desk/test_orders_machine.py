@@ -312,6 +312,11 @@ class DeskMachine(RuleBasedStateMachine):
             assert not self.model.must_not_pass(order)
         self.decide(order, "released", "alice", act)
 
+    def somebody_tries_to_approve(self) -> None:
+        """Just when it has become impossible, or it would be rare in ten thousand steps."""
+        for id_ in self.model.waiting[:1]:
+            self.approve(list(self.model.orders).index(id_) * 8 + 7)
+
     @precondition(lambda self: self.model.undecided)
     @rule(number=which, by_owner=st.booleans())
     def reject(self, number: int, by_owner: bool) -> None:
@@ -369,6 +374,7 @@ class DeskMachine(RuleBasedStateMachine):
             self.alice, ticker=ticker, reason="news", duration_minutes=60, lockout_type=LockoutType.MANUAL
         )
         self.model.lockouts[str(made.id)] = ticker
+        self.somebody_tries_to_approve()
 
     @precondition(lambda self: self.model.lockouts)
     @rule(number=which, by_hand=st.booleans())
@@ -425,6 +431,7 @@ class DeskMachine(RuleBasedStateMachine):
                 config.replace(TESTER, broken, expected_versions=None)
             self.desk.sql("UPDATE risk_configs SET config = %s", json.dumps(broken))
             self.model.config = broken
+            self.somebody_tries_to_approve()
 
     @rule(to=st.sampled_from(MODES), stale=st.sampled_from((False, False, True)))
     def change_mode(self, to: str, stale: bool) -> None:
@@ -513,7 +520,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.timeout(600)  # three minutes where nothing else is done
+@pytest.mark.timeout(1800)  # two minutes where nothing else is done
 @pytest.mark.usefixtures("any_machine")
 def test_ten_thousand_steps_go_as_the_model_says(shared_desk: Desk, app: Flask) -> None:
     desk_under_test[:] = [(shared_desk, app)]

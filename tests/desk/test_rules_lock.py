@@ -83,6 +83,7 @@ def test_nobody_decides_while_the_rules_change(desk: Desk, app: Flask) -> None:
     assert "." in act.done()
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("any_machine")
 def test_those_who_decide_do_not_wait_for_each_other(desk: Desk, app: Flask) -> None:
     with holder(desk), app.app_context():
@@ -153,6 +154,7 @@ def test_a_lockout_that_waited_is_as_long_as_was_asked(desk: Desk, app: Flask) -
     assert (lockout.expires_at - lockout.created_at).total_seconds() == 60
 
 
+@pytest.mark.alone
 def test_a_holder_who_stalls_is_cut_off_and_a_stop_is_acknowledged_in_time(
     desk: Desk, app: Flask, operator: Api
 ) -> None:

@@ -452,6 +452,7 @@ def test_no_event_is_passed_over_while_many_write_and_several_seal(record: Recor
     assert last > 9 + written + 1, "some numbers never came to be"
 
 
+@pytest.mark.alone
 def test_sealing_keeps_nobody_waiting_for_long(record: Record) -> None:
     """Somebody is in the middle of writing; whoever comes after the sealer waits behind it in the queue."""
 

@@ -78,6 +78,7 @@ def assert_ended(answer: bytes, status: int, kind: bytes) -> None:
 
 
 class TestABodyThatStalls:
+    @pytest.mark.alone
     def test_is_answered_after_a_while_and_its_connection_ends(self, server: Server, opened: Opener) -> None:
         who, engine = bearer(server), bearer(server, "engine")
         cut = "Content-Length: 100"
@@ -103,6 +104,7 @@ class TestABodyThatStalls:
         assert BODY_WITHIN - 1 < time.monotonic() - started < BODY_WITHIN + 8
         assert server.sql("SELECT version, trading_mode FROM risk_configs") == [(1, "paper")]
 
+    @pytest.mark.alone
     @pytest.mark.parametrize(
         "stalled",
         [head("POST", "/login", FORM, "Content-Length: 100"), b"POST /login HTTP/1.1\r\nHost: desk\r\n"],

@@ -288,6 +288,7 @@ class TestItTells:
         assert served.engine.post("/orders", order(qty="-1")).status == 422
         assert listener.hear(0.7) is None
 
+    @pytest.mark.alone
     def test_that_a_lockout_has_ended_though_nothing_was_written(self, served: Served) -> None:
         served.person.post("/lockouts", LOCKOUT)
         listener = served.listen()
@@ -308,6 +309,7 @@ class TestItTells:
         assert served.person.get("/state").json["lockouts"] == []
         assert listener.until_quiet() == []
 
+    @pytest.mark.alone
     def test_that_an_order_has_expired_before_that_is_written_down_and_when(self, served: Served) -> None:
         listener = served.listen()
 
@@ -331,6 +333,7 @@ class TestItTells:
 
         in_time(sitting)
 
+    @pytest.mark.alone
     def test_of_very_many_ends_at_most_ten_times_a_second(self, served: Served) -> None:
         listener = served.listen()
         version = served.settle(listener)

@@ -69,9 +69,9 @@ export function createAim({ body, scroller, rows, stray }) {
   /** Right after a picture of the page was made: at any other time a look could make the browser lay it out once more. */
   function again() {
     setTimeout(() => requestAnimationFrame(() => setTimeout(() => {
+      again();
       watching = true;
       look();
-      again();
     })), LOOKS);
   }
 
