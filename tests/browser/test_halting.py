@@ -93,9 +93,9 @@ def test_it_still_works_when_the_page_believes_it_is_halted(
     desk_page: Page, server: Server, stored: Stored
 ) -> None:
     server.sql("UPDATE risk_configs SET trading_mode = 'disabled'")
+    hold(desk_page, "/state")
     desk_page.reload()
     awake(desk_page)
-    hold(desk_page, "/state")
     server.sql("UPDATE risk_configs SET trading_mode = 'paper'")
     desk_page.get_by_role("button", name="Halt trading").click()
     expect(desk_page.get_by_role("status").filter(has_text="Trading is halted already.")).to_be_visible()

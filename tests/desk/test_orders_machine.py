@@ -503,6 +503,7 @@ SETTINGS = settings(
     max_examples=EXAMPLES,
     stateful_step_count=LENGTH,
     deadline=None,
+    derandomize=False,  # the same steps again and again would not be ten thousand
     database=None,
     phases=[Phase.generate],  # a failure is shown as it was found: making it shorter would take many minutes
     suppress_health_check=list(HealthCheck),
