@@ -147,6 +147,13 @@ def hold(page: Page, path: str) -> list[Route]:
     return held
 
 
+def come(page: Page, held: list[Route], number: int = 1) -> Route:
+    """The request of that number, once it has come."""
+    while len(held) < number:
+        page.wait_for_timeout(20)
+    return held[number - 1]
+
+
 def count_changes(page: Page, path: str) -> list[str]:
     """The methods of the requests for changes that go to `path` from now on."""
     sent: list[str] = []

@@ -17,6 +17,7 @@ from tests.browser.parts import (
     approve,
     awake,
     card,
+    come,
     count_changes,
     dialog,
     heading,
@@ -155,7 +156,7 @@ def test_while_it_is_on_the_way_the_row_says_so(page: Page, sign_in: SignIn, sen
     approve(page, "AAPL").click()
     expect(approve(page, "AAPL")).to_have_text("Approving…")
     expect(approve(page, "AAPL")).to_have_attribute("aria-disabled", "true")
-    held[0].continue_()
+    come(page, held).continue_()
     expect(order(page, "AAPL")).to_contain_text("Released by olga")
 
 

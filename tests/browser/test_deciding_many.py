@@ -14,6 +14,7 @@ from tests.browser.parts import (
     awake,
     bulk,
     card,
+    come,
     dialog,
     heading,
     order,
@@ -209,7 +210,7 @@ def test_the_one_that_was_released_instead_is_seen_among_very_many(
     why = "Not rejected: the order is released already, by script"
     expect(order(page, "AAPL")).to_contain_text(why)  # while the rest is still under way
     expect(bulk(page)).to_contain_text("100 of 150 decided…")
-    batches[2].continue_()
+    come(page, batches, 3).continue_()
     expect(announced(page, "149 orders rejected. 1 not: AAPL was released by script.")).to_be_visible()
     expect(order(page, "AAPL")).to_contain_text(why)
     expect(order(page, "AAPL")).to_contain_text("Released by script")

@@ -13,6 +13,7 @@ from tests.browser.parts import (
     answer,
     awake,
     card,
+    come,
     count_changes,
     expect_switch,
     fill_lockout,
@@ -69,7 +70,7 @@ def test_while_it_waits_it_says_so_and_takes_no_second_click(desk_page: Page) ->
     expect_switch(desk_page, MACRO, on=True)
     switch(desk_page, MACRO).click(force=True)
     assert sent == ["PUT"]
-    held[0].continue_()
+    come(desk_page, held).continue_()
     expect_switch(desk_page, MACRO, on=False)
     expect(card(desk_page, MACRO).get_by_text("Saving…")).to_be_hidden()
 
