@@ -15,11 +15,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import schema, strict_json, web
 from app.desk import orders
+from app.desk.dispatch import Dispatch
 from app.desk.transaction import CONNECTING, CREDENTIALS, DECISIONS, RULES, SESSION_SETTINGS, SHORT_SETTINGS
 from app.embedded import EmbeddedPostgres
 from app.extensions import csrf, db, migrate
 from app.live import Hub
 from app.settings import Settings
+from app.venues import Venue
+from app.venues.alpaca import Alpaca
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -64,12 +67,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     csrf.init_app(app)
     _prepare_connections(app)
     app.extensions["live"] = Hub(database_url(settings))
+    app.extensions["dispatch"] = Dispatch(_venues(settings), settings.send_within)
 
     app.add_template_filter(strict_json.dumps, "exact_json")
     # The state in a page reads as that of /state does, so that the first to be read after it changes no row.
     app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
     web.register(app)
     return app
+
+
+def _venues(settings: Settings) -> dict[str, Venue]:
+    return {mode: Alpaca(account, mode, settings.venue_patience) for mode, account in settings.alpaca.items()}
 
 
 def database_url(settings: Settings) -> URL:

@@ -72,6 +72,15 @@ class AmountField(Field):
         self.data = Decimal(text)
 
 
+class ExactField(AmountField):
+    """The same, but in JSON a number too, with all its digits: it never passes through a float."""
+
+    def pre_validate(self, form: Form) -> None:
+        if isinstance(self.data, Decimal):
+            self.data = format(self.data, "f")
+        super().pre_validate(form)
+
+
 class Trimmed(StringField):
     """Text without the white space around it."""
 
@@ -86,6 +95,7 @@ JSON_TYPES: Mapping[type[Field], tuple[tuple[type, ...], str]] = {
     ObjectField: ((dict,), "an object"),
     ArrayField: ((list,), "an array"),
     AmountField: ((str, int), "a decimal string"),
+    ExactField: ((str, int, Decimal), "a number"),
 }
 
 

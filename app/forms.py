@@ -92,6 +92,7 @@ class ModeForm(StrictForm):
     leaving = StringField("From", [IfGiven(), OneOf(TradingMode)], name="from")
     reason = Trimmed("Reason", [IfGiven(), Text(1, MAX_REASON_LENGTH)])
     cancel_open_orders = BooleanWord("Cancel open orders at the venue")
+    protective_stops = ArrayField("Protective stops to cancel with them, by id")
 
     def validate(self, extra_validators: Any = None) -> bool:
         valid = super().validate(extra_validators)
@@ -139,18 +140,18 @@ class OrderForm(StrictForm):
         return {name: value for name, value in self.given().items() if value != ""}
 
     def validate(self, extra_validators: Any = None) -> bool:
-        return super().validate(extra_validators) and self._belongs_together()
+        return super().validate(extra_validators) and prices_belong_to_the_type(self)
 
-    def _belongs_together(self) -> bool:
-        if (self.qty.data is None) == (self.notional.data is None):
-            self.refused["qty"] = ["give exactly one of qty and notional"]
-        for name, types in PRICES_OF.items():
-            given, demanded = self[name].data is not None, self.type.data in types
-            if given != demanded:
-                self.refused[name] = [
-                    f"{'is required' if demanded else 'has no place'} for a {self.type.data} order"
-                ]
-        return not self.refused
+
+def prices_belong_to_the_type(form: Any) -> bool:
+    """Whether an order has a quantity or a notional, and the prices that its type demands and no others."""
+    if (form.qty.data is None) == (form.notional.data is None):
+        form.refused["qty"] = ["give exactly one of qty and notional"]
+    for name, types in PRICES_OF.items():
+        given, demanded = form[name].data is not None, form.type.data in types
+        if given != demanded:
+            form.refused[name] = [f"{'is required' if demanded else 'has no place'} for a {form.type.data} order"]
+    return not form.refused
 
 
 PRICES_OF = {

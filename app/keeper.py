@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.desk import moves, sealing
 from app.desk.actor import Actor
+from app.desk.dispatch import Dispatch
 from app.desk.transaction import CONNECTING
 from app.domain.roles import Role
 
@@ -27,6 +28,7 @@ log = logging.getLogger("gunicorn.error.keeper")
 LEADER_LOCK = 0x4B6565706572  # "Keeper"
 EVERY = 1.0  # seconds
 HEAD_EVERY = 60.0  # seconds, between two heads of the record in the log
+leads = threading.Event()  # whether this process is the leader
 ACTOR = Actor(moves.DEADLINE, Role.ADMIN, "keeper")
 
 # A leader whose machine is gone must be noticed soon by the server, or for hours nobody could follow it.
@@ -40,6 +42,9 @@ def start(app: Flask, url: URL) -> None:
     """Keep the desk from this process on, in a thread of its own."""
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     threading.Thread(target=_run, args=(app, dsn), name="keeper", daemon=True).start()
+    threading.Thread(
+        target=_dispatch, args=(app, app.extensions["dispatch"]), name="dispatch", daemon=True
+    ).start()
 
 
 def _run(app: Flask, dsn: str) -> None:
@@ -53,6 +58,22 @@ def _run(app: Flask, dsn: str) -> None:
         except Exception:
             log.exception("the keeper stumbled, and begins again")
         time.sleep(EVERY)
+
+
+def _dispatch(app: Flask, dispatch: Dispatch) -> None:
+    """Every process sends what is due, for a leader may be frozen; the one that leads hears what became of it. A
+    thread of its own: a venue that is slow must not keep the desk waiting."""
+    while True:
+        time.sleep(EVERY)
+        try:
+            with app.app_context():
+                dispatch.once()
+                if leads.is_set():
+                    dispatch.listen()
+        except (DBAPIError, PoolTimeout) as error:
+            log.warning("nothing could be sent: %s", _first_line(error))
+        except Exception:
+            log.exception("sending stumbled, and goes on")
 
 
 def _connect(dsn: str) -> psycopg.Connection:
@@ -70,11 +91,15 @@ def _lead(app: Flask, connection: psycopg.Connection) -> None:
     while connection.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK]).fetchone() != (True,):
         time.sleep(EVERY)
     round_ = Round()
-    while True:
-        with app.app_context():
-            round_.once()
-        time.sleep(EVERY)
-        connection.execute("SELECT 1")  # whoever lost the connection has lost the lock
+    leads.set()
+    try:
+        while True:
+            with app.app_context():
+                round_.once()
+            time.sleep(EVERY)
+            connection.execute("SELECT 1")  # whoever lost the connection has lost the lock
+    finally:
+        leads.clear()
 
 
 class Round:

@@ -6,8 +6,9 @@ import ipaddress
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -15,10 +16,20 @@ from sqlalchemy.exc import ArgumentError
 PROJECT = Path(__file__).resolve().parent.parent
 MIN_SECRET_LENGTH = 16
 LIVE_VENUE_CREDENTIALS = ("ALPACA_LIVE_KEY_ID", "ALPACA_LIVE_SECRET_KEY")
+ALPACA_URLS = {"paper": "https://paper-api.alpaca.markets", "live": "https://api.alpaca.markets"}
 
 
 class SettingsError(RuntimeError):
     """A setting that cannot be used; the message is one line that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlpacaAccount:
+    """An account at Alpaca; `url` is where its API is, less the version."""
+
+    key_id: str
+    secret_key: str = field(repr=False)
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,8 @@ class Settings:
 
     `database_url` is None when the embedded PostgreSQL is to be used; `migration_url` may name another role
     that owns the tables. `trusted_proxies` counts the proxies in front whose X-Forwarded-* headers are true.
+    `alpaca` has the accounts that orders are sent to, by trading mode: a released order is sent within
+    `send_within` seconds or not at all, and a request to the venue takes at most `venue_patience` seconds.
     """
 
     database_url: URL | None
@@ -37,6 +50,9 @@ class Settings:
     workers: int
     instance: Path
     trusted_proxies: int
+    alpaca: Mapping[str, AlpacaAccount] = field(default_factory=dict)
+    send_within: int = 60
+    venue_patience: int = 10
 
     @property
     def warnings(self) -> list[str]:
@@ -65,15 +81,25 @@ class Settings:
             workers=_number(given, "WEB_CONCURRENCY", 2, 1, 256),
             instance=_instance(given),
             trusted_proxies=_number(given, "TRUSTED_PROXIES", 0, 0, 10),
+            alpaca={mode: account for mode in ALPACA_URLS if (account := _alpaca(given, mode))},
+            send_within=_number(given, "SEND_WITHIN", 60, 1, 3600),
+            venue_patience=_number(given, "VENUE_PATIENCE", 10, 1, 60),
         )
         settings._check(given)
         return settings
 
     def _check(self, given: Mapping[str, str]) -> None:
-        if not self.embedded:
-            if self.secret_key is None:
-                raise SettingsError("SECRET_KEY is required when DATABASE_URL is set")
-            return
+        if self.embedded:
+            self._check_for_trying_out(given)
+        elif self.secret_key is None:
+            raise SettingsError("SECRET_KEY is required when DATABASE_URL is set")
+        for mode in ALPACA_URLS:
+            halves = [f"ALPACA_{mode.upper()}_{half}" for half in ("KEY_ID", "SECRET_KEY")]
+            missing = [name for name in halves if name not in given]
+            if len(missing) == 1:
+                raise SettingsError(f"{missing[0]} is missing: the two halves of the key belong together")
+
+    def _check_for_trying_out(self, given: Mapping[str, str]) -> None:
         # A lost DATABASE_URL must never bring up an empty desk that approves everything.
         if self.migration_url is not None:
             raise SettingsError("MIGRATION_DATABASE_URL is set, but DATABASE_URL is not")
@@ -105,6 +131,21 @@ def _postgresql(given: Mapping[str, str], name: str) -> URL | None:
         return make_url(f"postgresql+psycopg://{rest}")
     except (ArgumentError, ValueError):
         raise SettingsError(f"{name} cannot be read as a URL") from None
+
+
+def _alpaca(given: Mapping[str, str], mode: str) -> AlpacaAccount | None:
+    """The account for a trading mode: both halves of its key, or there is none."""
+    prefix = f"ALPACA_{mode.upper()}"
+    key_id, secret_key = given.get(f"{prefix}_KEY_ID"), given.get(f"{prefix}_SECRET_KEY")
+    url = given.get(f"{prefix}_URL", ALPACA_URLS[mode]).rstrip("/").removesuffix("/v2")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise SettingsError(f"{prefix}_URL must be an address such as {ALPACA_URLS[mode]}")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise SettingsError(f"{prefix}_URL must begin with https://: the key would be read on the way")
+    if key_id is None or secret_key is None:
+        return None
+    return AlpacaAccount(key_id, secret_key, url)
 
 
 def _number(given: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:

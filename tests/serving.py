@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,14 @@ def settings_for(url: URL, instance: Path, **more: str) -> Settings:
 
 
 @contextmanager
-def application(url: URL, instance: Path) -> Iterator[Flask]:
+def application(url: URL, instance: Path, **more: str) -> Iterator[Flask]:
     """The application in this process; its connections are closed at the end."""
-    app = create_app(settings_for(url, instance))
+    app = create_app(settings_for(url, instance, **more))
     try:
         yield app
     finally:
         app.extensions["live"].stop()
+        app.extensions["dispatch"].close()
         with app.app_context():
             for engine in db.engines.values():
                 engine.dispose()
@@ -103,8 +104,11 @@ class Server(Desk):
 
 
 @contextmanager
-def serve(app: Flask, database: URL, instance: Path, *, workers: int = 2) -> Iterator[Server]:
-    """gunicorn with the project's own settings on a migrated database; it is stopped at the end."""
+def serve(
+    app: Flask, database: URL, instance: Path, *, workers: int = 2, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """gunicorn with the project's own settings, and `settings` of the environment, on a migrated database; it is
+    stopped at the end."""
     port = free_port()
     environment = os.environ | {
         "DATABASE_URL": database.set(drivername="postgresql").render_as_string(hide_password=False),
@@ -113,6 +117,7 @@ def serve(app: Flask, database: URL, instance: Path, *, workers: int = 2) -> Ite
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "WEB_CONCURRENCY": str(workers),
+        **(settings or {}),
     }
     log = open(instance / "server.log", "wb")  # noqa: SIM115 - it lives as long as the process
     process = subprocess.Popen(

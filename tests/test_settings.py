@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -131,8 +132,44 @@ def test_the_embedded_database_never_trades_live(name: str) -> None:
     said = refusal(**{name: "AK123"})
     assert said.startswith(f"{name} is set, but DATABASE_URL is not")
     assert "AK123" not in said
-    assert not read(DATABASE_URL=URL, SECRET_KEY=SECRET, **{name: "AK123"}).embedded
+    both = {"ALPACA_LIVE_KEY_ID": "AK123", "ALPACA_LIVE_SECRET_KEY": "x"}
+    assert not read(DATABASE_URL=URL, SECRET_KEY=SECRET, **both).embedded
     assert read(**{name: " "}).embedded
+
+
+class TestAnAccountAtAlpaca:
+    KEY: ClassVar = {"ALPACA_PAPER_KEY_ID": "AK123", "ALPACA_PAPER_SECRET_KEY": "a secret"}
+
+    def test_is_there_with_both_halves_of_its_key(self) -> None:
+        settings = read(**self.KEY)
+        assert {*settings.alpaca} == {"paper"}
+        assert settings.alpaca["paper"].url == "https://paper-api.alpaca.markets"
+        assert (settings.send_within, settings.venue_patience) == (60, 10)
+        assert "a secret" not in repr(settings)
+
+    def test_is_not_there_without_a_key(self) -> None:
+        assert read(ALPACA_PAPER_URL="https://alpaca.example").alpaca == {}
+
+    @pytest.mark.parametrize("half", KEY)
+    def test_is_refused_with_half_of_it(self, half: str) -> None:
+        assert refusal(**{half: self.KEY[half]}).endswith("the two halves of the key belong together")
+
+    @pytest.mark.parametrize("url", ["https://alpaca.example", "https://alpaca.example/v2/", "http://127.0.0.1:1"])
+    def test_may_be_elsewhere(self, url: str) -> None:
+        alpaca = read(**self.KEY, ALPACA_PAPER_URL=url).alpaca
+        assert alpaca["paper"].url == url.removesuffix("/v2/")
+
+    @pytest.mark.parametrize(
+        "url", ["alpaca.example", "ftp://alpaca.example", "https://", "https://x/?a", "http://alpaca.example"]
+    )
+    def test_is_refused_where_its_address_makes_no_sense_or_would_show_the_key(self, url: str) -> None:
+        assert refusal(**self.KEY, ALPACA_PAPER_URL=url).startswith("ALPACA_PAPER_URL must ")
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("SEND_WITHIN", "0"), ("VENUE_PATIENCE", "61"), ("SEND_WITHIN", "x")]
+    )
+    def test_times_have_bounds(self, name: str, value: str) -> None:
+        assert refusal(**{name: value}).startswith(name)
 
 
 def test_a_lost_database_url_is_seen_by_the_one_for_migrations() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -74,7 +74,12 @@ def tally(session: Session, now: datetime) -> dict[str, int]:
 
 
 @orders.patiently
-def approve(actor: Actor, order_id: uuid.UUID, note: str | None) -> Shown:
+def approve(
+    actor: Actor,
+    order_id: uuid.UUID,
+    note: str | None,
+    send_within: Callable[[str], int | None] = orders.never,
+) -> Shown:
     """Release an order that waits, if the gate still lets it pass on today's desk.
 
     Raises Blocked when it does not (the order goes on waiting), Decided when somebody or the deadline was quicker,
@@ -88,7 +93,15 @@ def approve(actor: Actor, order_id: uuid.UUID, note: str | None) -> Shown:
         waits = orders.as_json(row, now)["status"] == OrderStatus.PENDING_APPROVAL
         if waits and (blockers := gate.blockers(orders.gate_order(row), desk, now)):
             raise Blocked(blockers)
-        shown, won = orders.settle(session, Mover.PERSON, OrderStatus.RELEASED, actor, note, order_id)
+        shown, won = orders.settle(
+            session,
+            Mover.PERSON,
+            OrderStatus.RELEASED,
+            actor,
+            note,
+            order_id,
+            send_within=send_within(row.trading_mode),
+        )
     if not won:
         raise Decided(shown)
     return shown

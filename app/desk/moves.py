@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause, func, select, text
 from sqlalchemy.orm import Session
 
 from app.desk.actor import Actor
@@ -14,6 +15,7 @@ from app.domain.lifecycle import Mover, OrderStatus, is_legal
 
 DEADLINE = "system:deadline"
 CHANNEL = "countersign_orders"  # hears the id of every order that stops waiting
+LEFT_TO_THE_REQUEST = timedelta(seconds=1)  # that released an order, to send it, before somebody looks after it
 MANY = "*"  # what it hears where that were very many
 
 # One statement for whatever ends the waiting of one order or of many, with one event for each. The clock is read
@@ -25,7 +27,9 @@ MOVE = """
             status = CASE WHEN expires_at > clock.now THEN :to ELSE 'expired' END,
             decided_at = CASE WHEN expires_at > clock.now THEN clock.now ELSE expires_at END,
             decided_by = CASE WHEN expires_at > clock.now THEN :by ELSE :deadline END,
-            decision_note = CASE WHEN expires_at > clock.now THEN :note END
+            decision_note = CASE WHEN expires_at > clock.now THEN :note END,
+            send_by = CASE WHEN expires_at > clock.now THEN clock.now + CAST(:send_within AS interval) END,
+            try_at = CASE WHEN expires_at > clock.now THEN clock.now + CAST(:left_to_the_request AS interval) END
         FROM clock
         WHERE orders.status = 'pending_approval' AND {which}
         RETURNING id, engine, client_order_id, ticker, orders.status, decided_at, decided_by, decision_note
@@ -67,10 +71,30 @@ DUE = _statement(
 
 
 def move(
-    session: Session, mover: Mover, to: OrderStatus, actor: Actor, note: str | None, order_id: uuid.UUID
+    session: Session,
+    mover: Mover,
+    to: OrderStatus,
+    actor: Actor,
+    note: str | None,
+    order_id: uuid.UUID,
+    *,
+    send_within: int | None = None,
 ) -> bool:
-    """Move an order whose row is locked, if it still waits; whether this was the move. When late, it expires."""
-    return _run(session, ONE, mover, to, actor, note, order_id=order_id) == 1
+    """Move an order whose row is locked, if it still waits; whether this was the move. When late, it expires.
+
+    Where it is released it may be sent to its venue for `send_within` seconds; None where it is not."""
+    return _run(session, ONE, mover, to, actor, note, order_id=order_id, **_sending(send_within)) == 1
+
+
+def _sending(within: int | None) -> dict[str, timedelta | None]:
+    if within is None:
+        return {"send_within": None, "left_to_the_request": None}
+    return {"send_within": timedelta(seconds=within), "left_to_the_request": LEFT_TO_THE_REQUEST}
+
+
+def tell(session: Session, order_id: uuid.UUID) -> None:
+    """Let whoever waits for an order know of it, once this transaction is committed."""
+    session.execute(select(func.pg_notify(CHANNEL, str(order_id))))
 
 
 def expire_if_late(session: Session, actor: Actor, order_id: uuid.UUID) -> None:
@@ -110,5 +134,6 @@ def _run(
         "deadline": DEADLINE,
         "note": note,
         "request_id": actor.request_id,
+        **_sending(None),
     }
     return int(session.execute(statement, {**values, **which}).one()[0])

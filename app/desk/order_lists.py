@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, literal, select, text, tuple_, union_all
+from sqlalchemy import Select, and_, literal, select, text, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from app.desk.actor import Actor
 from app.desk.orders import Shown, as_json, database_now
 from app.desk.transaction import reading
-from app.domain.lifecycle import OrderStatus
+from app.domain.lifecycle import OrderStatus, is_final
 from app.models import Order
 
 TABLE = Order.__table__
 WAITS = text("orders.status = 'pending_approval'")  # literal: a bound status misses the partial index
+# A released order that goes to no venue is its engine's to execute, so nobody here knows of its end.
+MAY_CHANGE = TABLE.c.status.in_([status.value for status in OrderStatus if not is_final(status, bound=True)])
 WALKED = ("ticker", "account_id", "status")  # what a list is narrowed by, and has an index with `seq`
 END_OF_LIST = 2**63 - 1
 
@@ -72,6 +75,39 @@ def _written(is_so: dict[str, Any], before: int, limit: int) -> Select[Any]:
     first, last = literal(is_so[walked], column.type), literal(before, seq.type)
     one_value = query.where(column >= first, tuple_(column, seq) < tuple_(first, last))
     return one_value.order_by(column.desc(), seq.desc()).limit(limit)
+
+
+def chosen(
+    actor: Actor,
+    *,
+    is_open: bool | None = None,
+    after: datetime | None = None,
+    until: datetime | None = None,
+    side: str | None = None,
+    tickers: Sequence[str] = (),
+    newest_first: bool = True,
+    limit: int = 50,
+) -> list[Shown]:
+    """Up to `limit` of an engine's own orders, by when they came in; those that may still change, or the others,
+    or all. `after` and `until` are exclusive."""
+    with reading() as session:
+        now = database_now(session)
+        query = select(TABLE).where(TABLE.c.account_id == actor.account_id)
+        if is_open is not None:
+            late = and_(WAITS, TABLE.c.expires_at <= now)
+            changes = and_(MAY_CHANGE, ~late)
+            query = query.where(changes if is_open else ~changes)
+        if after is not None:
+            query = query.where(TABLE.c.created_at > after)
+        if until is not None:
+            query = query.where(TABLE.c.created_at < until)
+        if side is not None:
+            query = query.where(TABLE.c.side == side)
+        if tickers:
+            query = query.where(TABLE.c.ticker.in_(tickers))
+        seq = TABLE.c.seq
+        rows = session.execute(query.order_by(seq.desc() if newest_first else seq).limit(limit)).all()
+    return [as_json(row, now) for row in rows]
 
 
 def recent(session: Session, *, limit: int) -> list[Shown]:

@@ -87,7 +87,7 @@ COUNT_ACCEPTED = Statement(
 )
 WRITTEN = (
     *("id", *SENT, "account_id", "engine", "trading_mode", "status"),
-    *("reasons", "created_at", "expires_at", "decided_at", "decided_by"),
+    *("reasons", "created_at", "expires_at", "decided_at", "decided_by", "send_by", "try_at", "replaces"),
 )
 # The order and its event in one statement: never the one without the other.
 WRITE = Statement(
@@ -116,12 +116,25 @@ class Sender(Protocol):
         """The actor, if the row of HOLDER says that the token is good and may do this; raises otherwise."""
 
 
-def submit(sender: Actor | Sender, new: NewOrder) -> tuple[Shown, bool]:
+def never(mode: str) -> int | None:
+    """For how many seconds after its release an order is sent to a venue: without one, it is not."""
+    return None
+
+
+def submit(
+    sender: Actor | Sender,
+    new: NewOrder,
+    send_within: Callable[[str], int | None] = never,
+    *,
+    replaces: uuid.UUID | None = None,
+) -> tuple[Shown, bool]:
     """Decide an order and write it down; the order, and whether it is new.
 
     The same `client_order_id` again gives the same order; with another body it is a Conflict
     `idempotency_conflict`. Two round trips: lock and read, write and commit; one more where the rate is limited.
     A `sender` whose token has not been looked up yet is confirmed on the way, before anything is decided.
+    `send_within` tells for a trading mode how long an order that is released may be sent to the venue. One that
+    `replaces` another is sent only once that one has ended without a fill.
     """
     token_id = None if isinstance(sender, Actor) else sender.token_id
     with deciding(READ, {"ticker": new.ticker, "token_id": token_id}) as decisions:
@@ -131,8 +144,10 @@ def submit(sender: Actor | Sender, new: NewOrder) -> tuple[Shown, bool]:
             desk, now = _with_rate(decisions, actor, rules.desk_from(mode, stored, lockouts), now)
             decided = _decide(actor, new, desk, now)
             # The unique key says whether there is one already, perhaps of this very instant: then that one counts.
-            if decisions.write_and_commit(WRITE, _parameters(actor, decided)) == 1:
-                return decided, True
+            sending = _sending(decided, now, send_within(desk.mode.value))
+            written = _parameters(actor, decided) | sending | {"replaces": replaces}
+            if decisions.write_and_commit(WRITE, written) == 1:
+                return decided | _told_of_sending(sending["send_by"]), True
     return _same_again(actor, new), False
 
 
@@ -163,6 +178,13 @@ def _decide(actor: Actor, new: NewOrder, desk: gate.Desk, now: datetime) -> Show
         "decided_by": None if waits else GATE,
         "decision_note": None,
     }
+
+
+def _sending(decided: Shown, now: datetime, within: int | None) -> dict[str, datetime | None]:
+    """Until when it may be sent, and when somebody looks after it, should the request that released it not."""
+    if decided["status"] != OrderStatus.RELEASED or within is None:
+        return {"send_by": None, "try_at": None}
+    return {"send_by": now + timedelta(seconds=within), "try_at": now + moves.LEFT_TO_THE_REQUEST}
 
 
 def _parameters(actor: Actor, decided: Shown) -> dict[str, Any]:
@@ -236,7 +258,18 @@ def as_json(order: Row[Any], now: datetime) -> Shown:
         "decided_at": _instant(order.expires_at if unwritten else order.decided_at),
         "decided_by": moves.DEADLINE if unwritten else order.decided_by,
         "decision_note": order.decision_note,
+        **_told_of_sending(order.send_by, order),
     }
+
+
+def _told_of_sending(send_by: datetime | None, order: Row[Any] | None = None) -> Shown:
+    """What is added to an order that is bound for a venue."""
+    if send_by is None:
+        return {}
+    told = {
+        name: getattr(order, name, None) for name in ("venue_id", "venue_words", "filled_qty", "filled_avg_price")
+    }
+    return {"send_by": rfc3339(send_by), **{name: amount(value) for name, value in told.items()}}
 
 
 def amount(value: Any) -> Any:
@@ -279,7 +312,7 @@ def get(actor: Actor, order_id: uuid.UUID) -> Shown:
 def look(actor: Actor, order_id: uuid.UUID) -> tuple[Shown, float]:
     """`get`, with the seconds until its deadline, 0 where it waits no more."""
     with reading() as session:
-        row = _visible(session, actor, order_id)
+        row = visible(session, actor, order_id)
         now = database_now(session)
     shown = as_json(row, now)
     if shown["status"] != row.status:
@@ -288,13 +321,13 @@ def look(actor: Actor, order_id: uuid.UUID) -> tuple[Shown, float]:
             locked(session, actor, order_id)
             moves.expire_if_late(session, actor, order_id)
             now = database_now(session)
-            row = _visible(session, actor, order_id)
+            row = visible(session, actor, order_id)
             shown = as_json(row, now)
     waits = shown["status"] == OrderStatus.PENDING_APPROVAL
     return shown, (row.expires_at - now).total_seconds() if waits else 0.0
 
 
-def _visible(session: Session, actor: Actor, order_id: uuid.UUID, *, lock: bool = False) -> Row[Any]:
+def visible(session: Session, actor: Actor, order_id: uuid.UUID, *, lock: bool = False) -> Row[Any]:
     query = select(TABLE).where(TABLE.c.id == order_id)
     if actor.is_engine:
         query = query.where(TABLE.c.account_id == actor.account_id)
@@ -306,7 +339,7 @@ def _visible(session: Session, actor: Actor, order_id: uuid.UUID, *, lock: bool 
 
 def locked(session: Session, actor: Actor, order_id: uuid.UUID) -> Row[Any]:
     """The order under its row lock, taken in a statement of its own. Raises NotFound."""
-    return _visible(session, actor, order_id, lock=True)
+    return visible(session, actor, order_id, lock=True)
 
 
 # Moving on
@@ -324,11 +357,18 @@ def cancel(actor: Actor, order_id: uuid.UUID) -> Shown:
 
 
 def settle(
-    session: Session, mover: Mover, to: OrderStatus, actor: Actor, note: str | None, order_id: uuid.UUID
+    session: Session,
+    mover: Mover,
+    to: OrderStatus,
+    actor: Actor,
+    note: str | None,
+    order_id: uuid.UUID,
+    *,
+    send_within: int | None = None,
 ) -> tuple[Shown, bool]:
     """Move a locked order out of waiting, if it still waits and its deadline has not passed.
 
     The order as it is afterwards, and whether this was the move; past its deadline it is written down as expired.
     """
-    won = moves.move(session, mover, to, actor, note, order_id)
-    return as_json(_visible(session, actor, order_id), database_now(session)), won
+    won = moves.move(session, mover, to, actor, note, order_id, send_within=send_within)
+    return as_json(visible(session, actor, order_id), database_now(session)), won

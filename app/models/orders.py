@@ -13,6 +13,7 @@ from sqlalchemy import (
     DateTime,
     Identity,
     Index,
+    Integer,
     Numeric,
     Text,
     UniqueConstraint,
@@ -42,6 +43,13 @@ class Order(Model):
         Index("ix_orders_pending", "expires_at", "id", postgresql_where=text("status = 'pending_approval'")),
         # What was decided last.
         Index("ix_orders_decided", "decided_at", "seq", postgresql_where=text("status <> 'pending_approval'")),
+        # What is on its way to a venue, and what is open there.
+        Index(
+            "ix_orders_to_send",
+            "try_at",
+            postgresql_where=text("send_by IS NOT NULL AND status IN ('released', 'sending', 'unknown')"),
+        ),
+        Index("ix_orders_open", "seq", postgresql_where=text("status IN ('accepted', 'partially_filled')")),
         Index("ix_orders_rate", "account_id", "created_at", postgresql_where=text("status <> 'blocked'")),
         Index(None, "ticker", "seq"),
         Index(None, "status", "seq"),
@@ -76,6 +84,20 @@ class Order(Model):
     decided_by: Mapped[str | None] = mapped_column(Text)
     decision_note: Mapped[str | None] = mapped_column(Text)
 
+    # Of those that are bound for a venue: until when it may be sent, when it was, and when somebody looks next.
+    send_by: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    sent_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    try_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    # What the venue says of it.
+    venue_id: Mapped[str | None] = mapped_column(Text)
+    venue_words: Mapped[str | None] = mapped_column(Text)
+    filled_qty: Mapped[Decimal | None] = mapped_column(AMOUNT)
+    filled_avg_price: Mapped[Decimal | None] = mapped_column(AMOUNT)
+    cancel_asked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # The order whose place it is to take at the venue.
+    replaces: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+
 
 # What must be so of every order, whatever a mistake writes; NULL is no breach. In one function, because PostgreSQL
 # reads the tree of each CHECK anew for every statement, and a function once for a connection: with these as twenty
@@ -98,21 +120,32 @@ SOUND = {
     "time_in_force": "o.time_in_force IN ('day', 'gtc', 'ioc', 'fok', 'opg', 'cls')",
     "signal_layer": "o.signal_layer IN ('macro', 'competitive')",
     "trading_mode": "o.trading_mode IN ('disabled', 'paper', 'live')",
-    "status": "o.status IN ('blocked', 'pending_approval', 'released', 'rejected', 'expired', 'canceled')",
+    "status": """
+        o.status IN ('blocked', 'pending_approval', 'released', 'rejected', 'expired', 'canceled', 'sending',
+        'unknown', 'accepted', 'partially_filled', 'filled', 'replaced', 'venue_rejected', 'venue_canceled',
+        'venue_expired')
+    """,
     "decided": "(o.status = 'pending_approval') = (o.decided_at IS NULL)",
     "decider": "(o.decided_at IS NULL) = (o.decided_by IS NULL)",
     "deadline": "o.status <> 'pending_approval' OR o.expires_at IS NOT NULL",
     # Python cannot read a year beyond 9999.
     "expires_at": "o.expires_at > o.created_at AND o.expires_at < '9999-01-01+00'",
-    # The last line: nothing is released while halted or too late.
+    # The last line: nothing is released, or goes on, while halted or too late.
     "released": """
-        o.status <> 'released'
+        o.status IN ('blocked', 'pending_approval', 'rejected', 'expired', 'canceled')
         OR o.trading_mode <> 'disabled' AND (o.expires_at IS NULL OR o.decided_at < o.expires_at)
     """,
     "expired": "o.status <> 'expired' OR o.expires_at IS NOT NULL AND o.decided_at = o.expires_at",
-    "reasons": "jsonb_typeof(o.reasons) = 'array' AND (o.status = 'blocked') = (o.reasons <> '[]'::jsonb)",
+    "reasons": """
+        jsonb_typeof(o.reasons) = 'array'
+        AND (o.status = 'canceled' OR (o.status = 'blocked') = (o.reasons <> '[]'::jsonb))
+    """,
     "rejected": "o.status <> 'rejected' OR o.decision_note IS NOT NULL",
     "words": "length(o.strategy) <= 200 AND length(o.rationale) <= 4000 AND length(o.decision_note) <= 500",
+    # Nothing goes to a venue that was not bound for it, and nothing before it was written down that it goes.
+    "sending": "o.status <> 'sending' OR o.send_by IS NOT NULL AND o.sent_at IS NOT NULL",
+    "send_by": "o.sent_at <= o.send_by",
+    "filled": "o.filled_qty >= 0 AND o.filled_avg_price >= 0",
 }
 WHICH_IS_BROKEN = " ".join(
     f"WHEN ({' '.join(rule.split())}) IS FALSE THEN '{name}'" for name, rule in SOUND.items()

@@ -8,6 +8,7 @@ from app.single_flight import SingleFlight
 from app.web import (
     api,
     compression,
+    door,
     errors,
     guard,
     headers,
@@ -33,6 +34,7 @@ def register(app: Flask) -> None:
     app.extensions["state"] = SingleFlight(api.written_state)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(orders.blueprint)
+    app.register_blueprint(door.blueprint)
     app.register_blueprint(stream.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(health.blueprint)

@@ -12,7 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request, url_for
 
 from app import strict_json
-from app.desk import audit, config, lockouts, state
+from app.desk import audit, config, lockouts
 from app.desk.times import rfc3339
 from app.domain.risk import TradingMode
 from app.forms import (
@@ -24,6 +24,7 @@ from app.forms import (
     SignalLayersForm,
 )
 from app.models import RiskConfig
+from app.web import venues
 from app.web.body import (
     answer,
     answer_unless_known,
@@ -121,7 +122,21 @@ def put_mode() -> Response:
         reason=form.reason.data,
         expected_versions=_expected_versions() if "If-Match" in request.headers else None,
     )
-    return answer({"trading_mode": change.current})
+    return answer({"trading_mode": change.current} | _at_the_venues(form))
+
+
+def _at_the_venues(form: ModeForm) -> dict[str, Any]:
+    """What the change does not reach. It is made already, and is acknowledged also where this cannot be told."""
+    dispatch = venues.dispatch()
+    if not dispatch.venues:
+        return {}
+    try:
+        named = frozenset(map(str, form.protective_stops.data or ()))
+        ended = {"canceled_orders": dispatch.cancel_open(actor(), named)} if form.cancel_open_orders.data else {}
+        return ended | dispatch.outstanding()
+    except Exception:
+        current_app.logger.exception("the trading mode was changed; what is at the venues cannot be told")
+        return {"sending": None, "unknown": None, "open_orders": None, "open_orders_total": None}
 
 
 @blueprint.get("/lockouts")
@@ -181,7 +196,7 @@ def get_state() -> Response:
 
 def written_state() -> tuple[bytes, str, str]:
     """The snapshot as it is sent, its tag, and its time."""
-    snapshot = state.snapshot()
+    snapshot = venues.snapshot()
     shown, time = _less_the_time(snapshot), snapshot["server_time"]
     written = f'{{"server_time": {strict_json.dumps(time)}, {shown[1:]}'
     return written.encode(), _hash(shown), time

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from app import strict_json
 from app.desk.errors import Conflict, DeskError, Forbidden, Invalid, NotFound, Stale
 from app.sign_in import TooManyTries
+from app.web import door_words
 
 STATUS: Mapping[type[DeskError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
@@ -72,7 +73,9 @@ def problem(
     more: Mapping[str, object] | None = None,
 ) -> Response:
     """A problem+json answer, or a page saying the same where a person is looking."""
-    if wants_json():
+    if _at_the_door():
+        text, kind = strict_json.dumps(door_words.error(status, detail)), "application/json"
+    elif wants_json():
         body = problem_body(status, detail, code) | ({"errors": errors} if errors else {}) | dict(more or {})
         text, kind = strict_json.dumps(body), "application/problem+json"
     else:
@@ -94,8 +97,13 @@ def problem_body(status: int, detail: str, code: str | None = None) -> dict[str,
 
 
 def wants_json() -> bool:
-    """Programs use /api and a few routes beside it; everything else is for people."""
-    return request.path.startswith("/api") or request.path in ("/openapi.json", "/healthz", "/readyz")
+    """Programs use /api, the Alpaca door and a few routes beside them; everything else is for people."""
+    path = request.path
+    return path.startswith("/api") or _at_the_door() or path in ("/openapi.json", "/healthz", "/readyz")
+
+
+def _at_the_door() -> bool:
+    return request.path.startswith("/v2/")
 
 
 def desk_error(error: DeskError) -> Response:

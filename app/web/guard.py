@@ -23,6 +23,7 @@ SESSION_KEY = "sid"
 LARGEST_FORM = 64 * 1024  # bytes
 # Of a body that is read before its sender is looked up, in bytes: nobody who is unknown is to keep us at work.
 DEFERRED_BODY = 16 * 1024
+ALPACA_KEY, ALPACA_SECRET = "APCA-API-KEY-ID", "APCA-API-SECRET-KEY"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="countersign"'}
 
 
@@ -111,7 +112,7 @@ def _check() -> Response | None:
             _require(g.actor, right)
     _take_body()
     # A Bearer token is proof by itself, unless a cookie comes along: then a browser may be asking.
-    if "Authorization" not in request.headers or request.cookies:
+    if not _shows_token() or request.cookies:
         csrf.protect()
     return None
 
@@ -135,7 +136,7 @@ def _take_body() -> None:
 
 
 def _who() -> Actor | None:
-    if "Authorization" in request.headers:
+    if _shows_token():
         # Never fall back to the cookie: who shows a credential is told that it is not accepted.
         claim = _claim()
         return _bearer(claim.look_up() if claim else None)
@@ -146,8 +147,17 @@ def _who() -> Actor | None:
     return Actor(person.name, person.role, g.request_id, person.account_id, session_hash=person.session_hash)
 
 
+def _shows_token() -> bool:
+    """At the Alpaca door a token may come in two halves, as its bots send it."""
+    return "Authorization" in request.headers or (
+        request.path.startswith("/v2/") and ALPACA_KEY in request.headers
+    )
+
+
 def _claim() -> accounts.Claim | None:
     """The token that the request shows, as far as it shows one."""
+    if "Authorization" not in request.headers and _shows_token():
+        return accounts.Claim.read(f"{request.headers[ALPACA_KEY]}.{request.headers.get(ALPACA_SECRET, '')}")
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return accounts.Claim.read(token.strip()) if scheme.lower() == "bearer" else None
 

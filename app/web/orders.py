@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.desk import approvals, order_lists, orders
 from app.desk.errors import DeskError, Invalid
-from app.domain.lifecycle import OrderStatus
+from app.domain.lifecycle import OrderStatus, is_final
 from app.forms import ApproveForm, Choice, DecisionForm, DecisionsForm, OrderForm, RejectForm
 from app.live import hub
 from app.web import guard
@@ -34,6 +34,7 @@ from app.web.body import (
 from app.web.errors import BUSY, Refusal, database_problem, problem_body, status_of
 from app.web.guard import actor
 from app.web.permissions import API
+from app.web.venues import dispatch
 
 blueprint = Blueprint("orders", __name__, url_prefix=API)
 
@@ -43,10 +44,13 @@ LOOK_AGAIN = 5.0  # seconds, should news have been lost
 
 @blueprint.post("/orders")
 def post_order() -> Response:
+    venues = dispatch()
     with guard.sender_first():
-        order, made = orders.submit(guard.sender(), orders.NewOrder(**read_form(OrderForm).order()))
+        new = orders.NewOrder(**read_form(OrderForm).order())
+        order, made = orders.submit(guard.sender(), new, venues.send_within)
     if not made:
         return answer(order)
+    order = venues.sent_on(actor(), order)
     return answer(order, HTTPStatus.CREATED, {"Location": f"{API}/orders/{order['id']}"})
 
 
@@ -68,25 +72,33 @@ def get_orders() -> Response:
 
 @blueprint.get("/orders/<order_id>")
 def get_order(order_id: str) -> Response:
-    """With `?wait=SECONDS` it answers as soon as the order waits no more; no pool's connection is held meanwhile.
+    """With `?wait=SECONDS` it answers as soon as the order waits no more, or, of one that has gone on to a venue
+    and may still change there, as soon as it does; no pool's connection is held meanwhile.
 
     Where too many wait already, for one account or in one worker (`app/live.py`), or the worker is told to stop,
     it answers at once, like `wait=0`.
     """
     wanted, until = _order_id(order_id), time.monotonic() + _read_wait()
     order, _ = orders.look(actor(), wanted)
-    if order["status"] != OrderStatus.PENDING_APPROVAL or time.monotonic() >= until:
+    waits = order["status"] == OrderStatus.PENDING_APPROVAL
+    if not (waits or _may_change_there(order)) or time.monotonic() >= until:
         return answer(order)
+    seen = order
     live = hub()
     with live.listening(str(wanted), actor().account_id) as news:
         while news is not None:
             news.clear()
             order, to_deadline = orders.look(guard.actor_still(), wanted)
             left = until - time.monotonic()
-            if order["status"] != OrderStatus.PENDING_APPROVAL or left <= 0 or live.has_ended:
+            is_news = order["status"] != OrderStatus.PENDING_APPROVAL if waits else order != seen
+            if is_news or left <= 0 or live.has_ended:
                 return answer(order)
-            news.wait(min(left, to_deadline, LOOK_AGAIN))
+            news.wait(min(left, to_deadline if waits else left, LOOK_AGAIN))
     return answer(order)
+
+
+def _may_change_there(order: orders.Shown) -> bool:
+    return "send_by" in order and not is_final(OrderStatus(order["status"]), bound=True)
 
 
 def _read_wait() -> int:
@@ -98,7 +110,7 @@ def _read_wait() -> int:
 
 @blueprint.post("/orders/<order_id>/cancel")
 def cancel_order(order_id: str) -> Response:
-    return answer(orders.cancel(actor(), _order_id(order_id)))
+    return answer(dispatch().cancel(actor(), _order_id(order_id)))
 
 
 @blueprint.get("/approvals")
@@ -112,7 +124,9 @@ def get_approvals() -> Response:
 @blueprint.post("/approvals/<order_id>/approve")
 def approve(order_id: str) -> Response:
     note = read_form(ApproveForm, may_be_missing=True).note.data or None
-    return answer(approvals.approve(actor(), _order_id(order_id), note))
+    venues = dispatch()
+    released = approvals.approve(actor(), _order_id(order_id), note, venues.send_within)
+    return answer(venues.sent_on(actor(), released))
 
 
 @blueprint.post("/approvals/<order_id>/reject")
@@ -134,7 +148,8 @@ def _decided(entry: DecisionForm, until: float) -> dict[str, Any]:
     try:
         wanted, who = _order_id(entry.id.data), guard.actor_still()
         if entry.action.data == Choice.APPROVE:
-            order = approvals.approve(who, wanted, entry.note.data or None)
+            # Sent by whoever takes it up next: one at a time they would keep this answer waiting.
+            order = approvals.approve(who, wanted, entry.note.data or None, dispatch().send_within)
         else:
             order = approvals.reject(who, wanted, entry.reason.data)
     except DeskError as error:

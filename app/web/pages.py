@@ -35,6 +35,7 @@ from app.web.api import read_lockout_id, tag_of
 from app.web.body import read_choice, read_id, read_number_cursor, read_word, write_cursor
 from app.web.errors import desk_error
 from app.web.guard import actor
+from app.web.venues import dispatch, snapshot
 
 blueprint = Blueprint("pages", __name__)
 
@@ -89,7 +90,7 @@ def _trading_page(lockout_form: LockoutForm) -> str:
     """Of long lists the server draws the first rows, and the page's script the others, which is lighter to send.
     Where there is no script, `?rows=all` draws them all."""
     drawn = None if request.args.get("rows") == "all" else DRAWN
-    shown = state.snapshot()
+    shown = snapshot()
     return render_template("trading.html", state=shown, tag=tag_of(shown), lockout_form=lockout_form, drawn=drawn)
 
 
@@ -260,7 +261,8 @@ def approve_order(order_id: str) -> Any:
         return _confirm(
             "Approve with real money", f"{_words(order)} goes to the market at once, with real money.", "Approve"
         )
-    approvals.approve(actor(), uuid.UUID(order["id"]), None)
+    venues = dispatch()
+    venues.sent_on(actor(), approvals.approve(actor(), uuid.UUID(order["id"]), None, venues.send_within))
     return _back("success", f"{_words(order)} is released.")
 
 

@@ -48,6 +48,23 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("GET", f"{API}/audit"): Act.READ_DESK,
     ("GET", f"{API}/state"): Act.READ_DESK,
     ("GET", f"{API}/stream"): Act.READ_DESK,
+    ("POST", "/v2/orders"): Act.TRADE,
+    ("GET", "/v2/orders"): Act.TRADE,
+    ("DELETE", "/v2/orders"): Act.TRADE,
+    ("GET", "/v2/orders:by_client_order_id"): Act.TRADE,
+    ("GET", "/v2/orders/<order_id>"): Act.TRADE,
+    ("PATCH", "/v2/orders/<order_id>"): Act.TRADE,
+    ("DELETE", "/v2/orders/<order_id>"): Act.TRADE,
+    ("GET", "/v2/account"): Act.TRADE,
+    ("GET", "/v2/account/configurations"): Act.TRADE,
+    ("GET", "/v2/positions"): Act.TRADE,
+    ("DELETE", "/v2/positions"): Act.TRADE,
+    ("GET", "/v2/positions/<path:name>"): Act.TRADE,
+    ("DELETE", "/v2/positions/<path:name>"): Act.TRADE,
+    ("GET", "/v2/assets"): Act.TRADE,
+    ("GET", "/v2/assets/<path:name>"): Act.TRADE,
+    ("GET", "/v2/clock"): Act.TRADE,
+    ("GET", "/v2/calendar"): Act.TRADE,
     ("GET", f"{API}/openapi.json"): Open.NO_CREDENTIAL,
     ("GET", "/openapi.json"): Open.NO_CREDENTIAL,
     ("GET", "/healthz"): Open.NO_CREDENTIAL,
@@ -74,7 +91,7 @@ ROUTES: Mapping[tuple[str, str], Right] = {
 
 # Routes that look the token up in the transaction of the act itself: it is one round trip less on the path of an
 # order, and exact, for a token that is revoked meanwhile is not good any more.
-IN_TRANSACTION = frozenset({("POST", f"{API}/orders")})
+IN_TRANSACTION = frozenset({("POST", f"{API}/orders"), ("POST", "/v2/orders")})
 
 
 def right_for(method: str, rule: str) -> Right | None:

@@ -1,4 +1,4 @@
-"""Which moves of an order are legal, and whose. Everything but waiting is final."""
+"""Which moves of an order are legal, and whose; what is final."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.lifecycle import MOVES, Mover, OrderStatus, is_legal, owns, status_at
+from app.domain.lifecycle import MOVES, Mover, OrderStatus, is_final, is_legal, owns, status_at
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 
@@ -22,7 +22,40 @@ CONTRACT = {
     ("pending_approval", "rejected"): {"person"},
     ("pending_approval", "canceled"): {"engine", "mode_change"},
     ("pending_approval", "expired"): {"clock"},
+    # Bound for a venue.
+    ("released", "sending"): {"dispatch"},
+    ("released", "canceled"): {"engine", "dispatch"},
+    ("sending", "released"): {"dispatch"},
+    ("sending", "canceled"): {"dispatch"},
+    ("sending", "unknown"): {"dispatch"},
+    ("unknown", "canceled"): {"dispatch"},
+    ("sending", "accepted"): {"venue"},
+    ("sending", "partially_filled"): {"venue"},
+    ("sending", "filled"): {"venue"},
+    ("sending", "replaced"): {"venue"},
+    ("sending", "venue_rejected"): {"venue"},
+    ("sending", "venue_canceled"): {"venue"},
+    ("sending", "venue_expired"): {"venue"},
+    ("unknown", "accepted"): {"venue"},
+    ("unknown", "partially_filled"): {"venue"},
+    ("unknown", "filled"): {"venue"},
+    ("unknown", "replaced"): {"venue"},
+    ("unknown", "venue_rejected"): {"venue"},
+    ("unknown", "venue_canceled"): {"venue"},
+    ("unknown", "venue_expired"): {"venue"},
+    ("accepted", "partially_filled"): {"venue"},
+    ("accepted", "filled"): {"venue"},
+    ("accepted", "replaced"): {"venue"},
+    ("accepted", "venue_rejected"): {"venue"},
+    ("accepted", "venue_canceled"): {"venue"},
+    ("accepted", "venue_expired"): {"venue"},
+    ("partially_filled", "filled"): {"venue"},
+    ("partially_filled", "replaced"): {"venue"},
+    ("partially_filled", "venue_rejected"): {"venue"},
+    ("partially_filled", "venue_canceled"): {"venue"},
+    ("partially_filled", "venue_expired"): {"venue"},
 }
+GOES_ON = {"pending_approval", "sending", "unknown", "accepted", "partially_filled"}
 
 
 @pytest.mark.parametrize(("before", "after"), list(product([None, *OrderStatus], OrderStatus)))
@@ -32,7 +65,13 @@ def test_these_moves_are_legal_and_no_others(before: OrderStatus | None, after: 
 
 
 def test_nothing_leads_out_of_a_final_state() -> None:
-    assert {before for before, _ in MOVES} == {None, OrderStatus.PENDING_APPROVAL}
+    assert {before for before, _ in MOVES} == {None, "released", *GOES_ON}
+
+
+@pytest.mark.parametrize("status", OrderStatus)
+def test_a_released_order_is_final_where_no_venue_gets_it(status: OrderStatus) -> None:
+    assert is_final(status, bound=False) is (status not in GOES_ON)
+    assert is_final(status, bound=True) is (status not in {*GOES_ON, "released"})
 
 
 @settings(max_examples=200)

@@ -123,7 +123,8 @@ const NEAR = {
     ...[0, 1, 10_080, 10_081, 1.5, '30', null, true].map((approval_timeout_minutes) => ({ approval_timeout_minutes })), { bogus: 1, auto_approve_paper: true }],
   SignalLayersChange: [{}, { macro: false }, { macro: true, competitive: false }, { macro: 1 }, { micro: true }],
   ModeChange: ['disabled', 'paper', 'live', 'halt', null, undefined].flatMap((trading_mode) => ['paper', 'nowhere', null, undefined, 5]
-    .flatMap((from) => ['x', ' ', '', 'x'.repeat(501), null, undefined, 5].map((reason) => ({ trading_mode, from, reason })))),
+    .flatMap((from) => ['x', ' ', '', 'x'.repeat(501), null, undefined, 5].map((reason) => ({ trading_mode, from, reason }))))
+    .concat([[], ['x'], 'x', null, {}].map((protective_stops) => ({ trading_mode: 'disabled', cancel_open_orders: true, protective_stops }))),
   ConfigReplacement: [{}, { config: {} }, { config: [] }, { config: null }, { config: { any: [1] } }, { config: { operator_approval: [] } },
     { config: { operator_approval: { auto_aprove_paper: true } } }, { config: { signal_layers: { macro: 'yes' } } },
     ...[{}, { max_orders: 1 }, { max_orders: 1, per_seconds: 1 }, { max_orders: null, per_seconds: null }, { max_orders: null, per_seconds: 5 }].map((order_rate) => ({ config: { order_rate } })),
@@ -180,6 +181,7 @@ describe('an api that talks to them', () => {
     updateSignalLayers: (api) => api.updateSignalLayers({ competitive: false }),
     setMode: (api) => api.setMode({ trading_mode: 'live', from: 'paper', reason: 'we are ready' }, 1),
     halt: (api) => api.halt(),
+    cancelAtVenue: (api) => api.cancelAtVenue([NOBODY]),
     approveOrder: (api, desk) => api.approveOrder(order(desk).order_id),
     rejectOrder: (api, desk) => api.rejectOrder(order(desk).order_id, 'too much'),
     decideOrders: (api, desk) => api.decideOrders([

@@ -68,7 +68,10 @@ describe('what became of an order', () => {
     [{ status: 'rejected' }, 'Rejected by olga at 14:03:11 UTC'],
     [{ status: 'canceled', decided_by: 'bot' }, 'Canceled by bot at 14:03:11 UTC'],
     [{ status: 'expired', decided_by: 'system:deadline' }, 'Timed out at 14:03:11 UTC: nobody decided'],
-    [{ status: 'sending' }, 'sending by olga at 14:03:11 UTC'],
+    [{ status: 'sending' }, 'Released by olga at 14:03:11 UTC, now: being sent'],
+    [{ status: 'partially_filled' }, 'Released by olga at 14:03:11 UTC, now: partly filled'],
+    [{ status: 'canceled', decided_by: 'system:dispatch' }, 'Canceled by the desk, before sending at 14:03:11 UTC'],
+    [{ status: 'resting' }, 'resting by olga at 14:03:11 UTC'],
   ])('%o: %s', ([changes, said]) => {
     expect(words.verdict({ ...ORDER, ...changes })).toBe(said);
   });

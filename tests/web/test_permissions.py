@@ -21,6 +21,7 @@ EVERYBODY = {*ROLES, None}
 LOCKOUT = {"ticker": "AAPL", "reason": "earnings", "duration_minutes": 5, "lockout_type": "news_shock"}
 NOBODYS_ID = "00000000-0000-4000-8000-000000000000"
 ORDER = {"client_order_id": "a", "ticker": "AAPL", "side": "buy", "qty": "1", "type": "market"}
+ALPACA_ORDER = {"symbol": "MSFT", "qty": 1, "side": "buy", "type": "market", "time_in_force": "day"}
 DECISIONS = {"decisions": [{"id": NOBODYS_ID, "action": "approve"}]}
 
 # The table of the contract, written down a second time and independently of the code: who gets past the door,
@@ -49,6 +50,23 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str | None], dict[str, Any]]] = {
     ("GET", f"{API}/audit"): (PEOPLE, {}),
     ("GET", f"{API}/state"): (PEOPLE, {}),
     ("GET", f"{API}/stream"): (PEOPLE, {}),
+    ("POST", "/v2/orders"): ({"engine"}, {"json": ALPACA_ORDER}),
+    ("GET", "/v2/orders"): ({"engine"}, {}),
+    ("DELETE", "/v2/orders"): ({"engine"}, {}),
+    ("GET", "/v2/orders:by_client_order_id"): ({"engine"}, {}),
+    ("GET", "/v2/orders/<order_id>"): ({"engine"}, {}),
+    ("PATCH", "/v2/orders/<order_id>"): ({"engine"}, {"json": {"qty": "1"}}),
+    ("DELETE", "/v2/orders/<order_id>"): ({"engine"}, {}),
+    ("GET", "/v2/account"): ({"engine"}, {}),
+    ("GET", "/v2/account/configurations"): ({"engine"}, {}),
+    ("GET", "/v2/positions"): ({"engine"}, {}),
+    ("DELETE", "/v2/positions"): ({"engine"}, {}),
+    ("GET", "/v2/positions/<path:name>"): ({"engine"}, {}),
+    ("DELETE", "/v2/positions/<path:name>"): ({"engine"}, {}),
+    ("GET", "/v2/assets"): ({"engine"}, {}),
+    ("GET", "/v2/assets/<path:name>"): ({"engine"}, {}),
+    ("GET", "/v2/clock"): ({"engine"}, {}),
+    ("GET", "/v2/calendar"): ({"engine"}, {}),
     ("GET", f"{API}/openapi.json"): (EVERYBODY, {}),
     ("GET", "/openapi.json"): (EVERYBODY, {}),
     ("GET", "/healthz"): (EVERYBODY, {}),
@@ -88,6 +106,7 @@ def path_of(rule: str) -> str:
         rule.replace("<lockout_id>", NOBODYS_ID)
         .replace("<order_id>", NOBODYS_ID)
         .replace("<path:filename>", "favicon.svg")
+        .replace("<path:name>", "AAPL")
     )
 
 
@@ -109,7 +128,7 @@ def test_every_route_by_every_role(app: Flask, api: Callable[..., Api], role: st
             more = {key: value for key, value in request.items() if key != "headers"}
             answer = app.test_client().open(path_of(rule), method=asked, headers=headers, **more)
             answer.close()
-            anonymous_on_a_page = role is None and not rule.startswith(API) and role not in allowed
+            anonymous_on_a_page = role is None and not rule.startswith((API, "/v2/")) and role not in allowed
             if anonymous_on_a_page:
                 met = answer.status_code == 303 and answer.headers["Location"].startswith("/login")
             elif role in allowed:

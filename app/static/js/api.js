@@ -264,6 +264,13 @@ export function createApi({
       }
     },
 
+    /** The second step of a halt; `stops` are the ids of the protective stops that are to end too. */
+    cancelAtVenue: (stops) => mutate('PUT', '/mode', { trading_mode: 'disabled', cancel_open_orders: true, protective_stops: stops },
+      ['mode', 'trading-config', 'approvals', 'orders'],
+      (state, { trading_mode, sending, unknown, open_orders, open_orders_total }) => ({
+        ...state, trading_mode, venue: { sending, unknown, open_orders, open_orders_total },
+      })),
+
     approveOrder: (id) => mutate('POST', approval(id, 'approve'), {}, ['approvals', 'orders'], decided),
 
     rejectOrder: (id, reason) => mutate('POST', approval(id, 'reject'), { reason }, ['approvals', 'orders'], decided),

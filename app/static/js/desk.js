@@ -109,6 +109,7 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
       // Frozen, for they never change: what is frozen Alpine does not watch, which one would feel with 500 of them.
       Object.freeze(state.approvals);
       Object.freeze(state.recent_orders);
+      Object.freeze(state.venue?.open_orders);
       state.lockouts.forEach(Object.freeze);
       this.state = state;
       this.lockouts = this.inForce(state);

@@ -29,6 +29,8 @@ export function createDialog() {
   const component = () => ({
     title: '', text: '', act: '', problem: '', errors: {}, needReason: false, needWord: '', grave: false,
     stale: NEVER,
+    choices: [],         // of more that is asked about, {id, label}: none is chosen unless somebody does
+    choicesTitle: '',
     answered: null,
 
     init() {
@@ -45,10 +47,13 @@ export function createDialog() {
       return this.overtaken?.said ?? this.problem;
     },
 
-    async ask({ title, text, act, needReason = false, needWord = '', grave = false, reason = '', errors = {}, problem = '', stale = NEVER }) {
+    async ask({
+      title, text, act, needReason = false, needWord = '', grave = false, reason = '', errors = {}, problem = '', stale = NEVER,
+      choices = [], choicesTitle = '',
+    }) {
       if (this.$root.open) return null;
       const opener = document.activeElement;
-      Object.assign(this, { title, text, act, needReason, needWord, grave, errors, problem, stale });
+      Object.assign(this, { title, text, act, needReason, needWord, grave, errors, problem, stale, choices, choicesTitle });
       this.$refs.word.value = '';
       await this.$nextTick();   // the reason field is on the page only while a dialog asks for it
       if (needReason) this.$refs.reason.value = reason;
@@ -82,7 +87,10 @@ export function createDialog() {
       const reason = this.needReason ? this.$refs.reason.value.trim() : '';
       this.needReason = false;
       this.stale = NEVER;
-      this.answered(this.$root.returnValue === 'confirm' ? { reason } : null);
+      const chosen = [...this.$root.querySelectorAll('[name="choice"]:checked')].map(({ value }) => value);
+      const asked = this.choices.length;
+      this.choices = [];
+      this.answered(this.$root.returnValue === 'confirm' ? { reason, ...(asked && { chosen }) } : null);
     },
   });
 

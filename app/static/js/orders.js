@@ -2,8 +2,15 @@
 
 import { utcTime } from './clock.js';
 
-const OUTCOMES = { released: 'Released', blocked: 'Blocked', rejected: 'Rejected', expired: 'Timed out', canceled: 'Canceled' };
-const DECIDERS = { 'system:gate': 'the gate', 'system:deadline': 'the deadline' };
+const OUTCOMES = {
+  released: 'Released', blocked: 'Blocked', rejected: 'Rejected', expired: 'Timed out', canceled: 'Canceled',
+  sending: 'Being sent', unknown: 'UNKNOWN', accepted: 'Working', partially_filled: 'Partly filled', filled: 'Filled',
+  replaced: 'Replaced', venue_rejected: 'Rejected by venue', venue_canceled: 'Canceled at venue', venue_expired: 'Expired at venue',
+};
+const DECIDERS = { 'system:gate': 'the gate', 'system:deadline': 'the deadline', 'system:dispatch': 'the desk, before sending' };
+const GONE_ON = [
+  'sending', 'unknown', 'accepted', 'partially_filled', 'filled', 'replaced', 'venue_rejected', 'venue_canceled', 'venue_expired',
+];
 const DECIMALS = 18;   // a quantity times a price
 
 /** "1234567.5" -> "1,234,567.5"; `least` is the least number of decimals. */
@@ -57,10 +64,16 @@ export const isLive = (order) => order.trading_mode === 'live';
 export const outcome = ({ status }) => OUTCOMES[status] ?? status;
 export const decider = ({ decided_by: who }) => DECIDERS[who] ?? who;
 
-/** "Released by olga at 14:03:11 UTC". */
+const wentOn = ({ status }) => GONE_ON.includes(status);   // was released, and then sent
+export const isReleased = (order) => order.status === 'released' || wentOn(order);
+/** What was decided at the desk, whatever became of it at the venue since. */
+export const decision = (order) => (wentOn(order) ? OUTCOMES.released : outcome(order));
+
+/** "Released by olga at 14:03:11 UTC", and of one that went on: "…, now: filled". */
 export function verdict(order) {
   const at = utcTime(Date.parse(order.decided_at));
-  return order.status === 'expired' ? `Timed out at ${at} UTC: nobody decided` : `${outcome(order)} by ${decider(order)} at ${at} UTC`;
+  if (order.status === 'expired') return `Timed out at ${at} UTC: nobody decided`;
+  return `${decision(order)} by ${decider(order)} at ${at} UTC${wentOn(order) ? `, now: ${outcome(order).toLowerCase()}` : ''}`;
 }
 
 /** "14:03:11", and another day's "2026-11-22 14:03". */

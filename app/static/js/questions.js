@@ -1,7 +1,7 @@
 // What is asked before orders are decided: in paper trading one approval is one click, with real money never. And what is
 // told of those that were not decided as asked.
 
-import { about, capital, count, decider, isLive, named, outcome, prices, sum, verdict, worth } from './orders.js';
+import { about, capital, count, decider, decision, isLive, isReleased, named, prices, sum, verdict, worth } from './orders.js';
 
 const MOST_NAMED = 6;
 const MOST_TOLD = 3;
@@ -55,15 +55,14 @@ export function question(orders, choice, many, leftOut) {
 
 function fate(order) {
   if (order.status === 'expired') return `${order.ticker} timed out`;
-  return order.decided_at ? `${order.ticker} was ${outcome(order).toLowerCase()} by ${decider(order)}` : order.ticker;
+  return order.decided_at ? `${order.ticker} was ${decision(order).toLowerCase()} by ${decider(order)}` : order.ticker;
 }
 
 const ending = (order) => (order.decided_at ? `${verdict(order)}.` : 'The order waits no more.');
 
 /** The first few by name, those before all that went to the market: "SYM3 was released by me, AAPL, MSFT and 7 more". */
 function fates(orders) {
-  const released = ({ status }) => status === 'released';
-  const told = [...orders.filter(released), ...orders.filter((order) => !released(order))].slice(0, MOST_TOLD);
+  const told = [...orders.filter(isReleased), ...orders.filter((order) => !isReleased(order))].slice(0, MOST_TOLD);
   const more = orders.length - told.length;
   return `${told.map(fate).join(', ')}${more ? ` and ${more} more` : ''}`;
 }

@@ -17,6 +17,7 @@ import { createSharedStream, createStream } from './stream.js';
 import { switchCard } from './switches.js';
 import { createTab } from './tab.js';
 import { createUpdates } from './updates.js';
+import { venueAlarm, venueOrders } from './venue.js';
 
 const initial = JSON.parse(document.getElementById('desk-data').textContent);
 const dialog = createDialog();
@@ -38,6 +39,7 @@ const alerts = Alpine.store('alerts');
 Alpine.data('confirmDialog', dialog.component);
 for (const [name, part] of Object.entries({
   keysDialog, lockoutForm, lockoutList, mendForm, modeBar, panel, pendingApprovals, recentDecisions, settingWarnings, switchCard, timeoutForm,
+  venueAlarm, venueOrders,
 })) {
   Alpine.data(name, part(parts));
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.desk import audit
+from app.desk.dispatch import WHY_NOT_SENT
 from app.domain.gate import OrderType, ReasonCode, Side, SignalLayer, TimeInForce
 from app.domain.lifecycle import LockoutType, OrderStatus
 from app.domain.risk import (
@@ -79,6 +80,20 @@ ORDER: Json = {
     "decided_by": nullable(STRING),
     "decision_note": nullable(STRING),
 }
+# Of an order that is bound for a venue.
+AT_THE_VENUE: Json = {
+    "send_by": TIME,
+    "venue_id": nullable(STRING),
+    "venue_words": nullable(STRING),
+    "filled_qty": nullable(DECIMAL),
+    "filled_avg_price": nullable(DECIMAL),
+}
+OUTSTANDING: Json = {
+    "sending": nullable(INTEGER),
+    "unknown": nullable(INTEGER),
+    "open_orders": nullable(array_of(ref("OpenOrder"))),
+    "open_orders_total": nullable(INTEGER),
+}
 WAITING: Json = ORDER | {
     "status": {"const": str(OrderStatus.PENDING_APPROVAL)},
     "expires_at": TIME,
@@ -99,6 +114,10 @@ def _rules() -> Json:
         "Lockout": object_of(LOCKOUT),
         "LockoutList": page_of("Lockout"),
         "Mode": object_of({"trading_mode": MODE}),
+        "ModeChanged": object_of(
+            {"trading_mode": MODE, **OUTSTANDING, "canceled_orders": array_of(ref("EndedOrder"))},
+            optional=(*OUTSTANDING, "canceled_orders"),
+        ),
         "RiskConfig": _risk_config(),
         "StoredConfig": object_of(
             {
@@ -137,8 +156,12 @@ def _orders() -> Json:
     decided = {"status": {"const": 200}, "order": ref("Order")}
     refused = {"status": INTEGER, "problem": ref("Problem")}
     return {
-        "Reason": object_of({"code": {"enum": [str(code) for code in ReasonCode]}, "detail": STRING}),
-        "Order": object_of(ORDER),
+        "Reason": object_of(
+            {"code": {"enum": [*map(str, ReasonCode), *WHY_NOT_SENT]}, "detail": STRING},
+        ),
+        "Order": object_of(ORDER | AT_THE_VENUE, optional=tuple(AT_THE_VENUE)),
+        "OpenOrder": object_of(ORDER | AT_THE_VENUE | {"protective": BOOLEAN}),
+        "EndedOrder": object_of(ORDER | AT_THE_VENUE | {"protective": BOOLEAN, "ended": BOOLEAN}),
         "OrderList": page_of("Order"),
         "WaitingOrder": object_of(WAITING),
         "WaitingOrderList": page_of("WaitingOrder"),
@@ -181,7 +204,9 @@ def _desk() -> Json:
                 "config_version": INTEGER,
                 "state_version": INTEGER,
                 "server_time": TIME,
-            }
+                "venue": object_of(OUTSTANDING),
+            },
+            optional=("venue",),
         ),
         "Problem": _problem(),
     }

@@ -72,7 +72,8 @@ VERSION = _header(
 WAIT = _query(
     "wait",
     {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0},
-    "Seconds to wait for the order to stop waiting: the answer comes as soon as it does. Where too many wait"
+    "Seconds to wait for the order to stop waiting, or, of one at a venue, for it to change: the answer comes as"
+    " soon as it does. Where too many wait"
     " already it comes at once, as for 0: pause before asking again.",
 )
 
@@ -128,7 +129,7 @@ RULES: tuple[Row, ...] = (
         "mode",
         "put",
         "Change the trading mode, which cancels every order that waits",
-        "Mode",
+        "ModeChanged",
         {"body": "ModeChange", "problems": (409, 412), "parameters": (VERSION,)},
     ),
     (

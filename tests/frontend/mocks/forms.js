@@ -23,6 +23,7 @@ function typeOf(value) {
 
 const flag = { types: ['a boolean'], name: 'true or false' };
 const object = { types: ['an object'], name: 'an object' };
+const array = { types: ['an array'], name: 'an array' };
 
 const whole = (lowest, highest) => ({
   types: ['an integer'], name: 'an integer',
@@ -134,7 +135,7 @@ export const FORMS = {
   ApprovalConfigChange: { fields: SECTIONS.operator_approval, oneIsNeeded: true },
   SignalLayersChange: { fields: SECTIONS.signal_layers, oneIsNeeded: true },
   ModeChange: {
-    fields: { trading_mode: word(...MODES), from: word(...MODES), reason: text(1, LONGEST_REASON), cancel_open_orders: flag },
+    fields: { trading_mode: word(...MODES), from: word(...MODES), reason: text(1, LONGEST_REASON), cancel_open_orders: flag, protective_stops: array },
     required: ['trading_mode'], nullable: ['from', 'reason'], together: haltIsNotRefused, always: true,
   },
   ConfigReplacement: { fields: { config: object }, required: ['config'], together: ({ config }, errors) => checkConfig(config, errors) },
@@ -155,7 +156,7 @@ export const FORMS = {
   },
   Approval: { fields: { note: text(0, LONGEST_REASON) }, nullable: ['note'] },
   Rejection: { fields: { reason: text(1, LONGEST_REASON) }, required: ['reason'] },
-  Decisions: { fields: { decisions: { types: ['an array'], name: 'an array' } }, required: ['decisions'], together: eachDecision },
+  Decisions: { fields: { decisions: array }, required: ['decisions'], together: eachDecision },
 };
 
 function checkConfig(config, errors) {

@@ -14,7 +14,10 @@ const PEOPLE = ['viewer', 'operator', 'admin'];
 const ANYBODY = [...PEOPLE, 'engine'];
 const OPERATORS = ['operator', 'admin'];
 const LARGEST = 1024 * 1024;
-const STATUSES = ['blocked', 'pending_approval', 'released', 'rejected', 'expired', 'canceled'];
+const STATUSES = [
+  'blocked', 'pending_approval', 'released', 'rejected', 'expired', 'canceled', 'sending', 'unknown', 'accepted',
+  'partially_filled', 'filled', 'replaced', 'venue_rejected', 'venue_canceled', 'venue_expired',
+];
 
 const soon = ({ expires_at: end, id }) => `${end}|${id}`;
 const numbered = ({ id }) => String(id);

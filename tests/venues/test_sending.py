@@ -1,0 +1,494 @@
+"""A released order goes to the venue at most once, in time and by today's rules, and what becomes of it comes
+back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app.desk import approvals, config, lockouts, orders
+from app.desk.actor import Actor
+from app.desk.dispatch import Dispatch, venue_order_id
+from app.desk.errors import Decided
+from app.domain.lifecycle import LockoutType
+from app.domain.risk import TradingMode
+from app.settings import AlpacaAccount
+from app.venues import VenueOrder
+from app.venues.alpaca import Alpaca
+from tests.desk.orders import account, new_order
+from tests.serving import TESTER, Desk
+from tests.venues.stand_in import KEY, Venue
+
+PATIENCE = 0.5
+WITHIN = 60
+
+
+@pytest.fixture
+def dispatch(venue: Venue, app: Flask, desk: Desk) -> Iterator[Dispatch]:
+    alpaca = Alpaca(AlpacaAccount(*KEY.values(), venue.url), "paper", PATIENCE)
+    with app.app_context(), closing(Dispatch({"paper": alpaca}, WITHIN)) as made:
+        yield made
+
+
+@pytest.fixture
+def engine(desk: Desk) -> Actor:
+    return account(desk, "momentum", "engine")
+
+
+@pytest.fixture
+def alice(desk: Desk) -> Actor:
+    return account(desk, "alice", "operator")
+
+
+Release = Callable[..., uuid.UUID]
+
+
+@pytest.fixture
+def release(dispatch: Dispatch, engine: Actor) -> Release:
+    """An order that the gate lets pass; nobody sends it yet."""
+
+    def released(**changes: Any) -> uuid.UUID:
+        shown, _ = orders.submit(engine, new_order(**changes), dispatch.send_within)
+        assert shown["status"] == "released"
+        return uuid.UUID(shown["id"])
+
+    return released
+
+
+def status(desk: Desk, order_id: uuid.UUID) -> str:
+    [(found,)] = desk.sql("SELECT status FROM orders WHERE id = %s", order_id)
+    return str(found)
+
+
+def reasons(desk: Desk, order_id: uuid.UUID) -> list[str]:
+    [(found,)] = desk.sql("SELECT reasons FROM orders WHERE id = %s", order_id)
+    return [reason["code"] for reason in found]
+
+
+def actions(desk: Desk, order_id: uuid.UUID) -> list[str]:
+    rows = desk.sql("SELECT action FROM audit_events WHERE subject = %s ORDER BY id", str(order_id))
+    return [action for (action,) in rows]
+
+
+def at_the_venue(venue: Venue, order_id: uuid.UUID) -> int:
+    return len(venue.known(venue_order_id(order_id)))
+
+
+def later(desk: Desk, order_id: uuid.UUID, seconds: float = 3600) -> None:
+    """As if so much time had passed since the last try, but for the deadline."""
+    desk.sql(
+        "UPDATE orders SET sent_at = sent_at - make_interval(secs => %s),"
+        " try_at = try_at - make_interval(secs => %s) WHERE id = %s",
+        seconds,
+        seconds,
+        order_id,
+    )
+
+
+def too_late(desk: Desk, order_id: uuid.UUID) -> None:
+    """As if its deadline had passed too."""
+    desk.sql(
+        "UPDATE orders SET send_by = clock_timestamp(), sent_at = sent_at - interval '1 h',"
+        " try_at = clock_timestamp() WHERE id = %s",
+        order_id,
+    )
+
+
+# From released to the venue
+
+
+def test_it_is_sent_and_accepted(release: Release, dispatch: Dispatch, venue: Venue, desk: Desk) -> None:
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("accepted", 1)
+    assert actions(desk, order_id) == ["order.submit", "order.send", "order.venue"]
+
+
+def test_what_a_person_approves_is_sent_too(
+    dispatch: Dispatch, engine: Actor, alice: Actor, venue: Venue, desk: Desk
+) -> None:
+    config.change_approval_config(TESTER, {"auto_approve_paper": False})
+    waiting, _ = orders.submit(engine, new_order(), dispatch.send_within)
+    assert "send_by" not in waiting
+    order_id = uuid.UUID(waiting["id"])
+    dispatch.once()
+    assert at_the_venue(venue, order_id) == 0
+    released = approvals.approve(alice, order_id, None, dispatch.send_within)
+    shown = dispatch.sent_on(alice, released)
+    assert (shown["status"], at_the_venue(venue, order_id)) == ("accepted", 1)
+
+
+def test_without_a_venue_it_stays_released(engine: Actor, app: Flask, desk: Desk, venue: Venue) -> None:
+    with app.app_context():
+        nowhere = Dispatch({}, WITHIN)
+        shown, _ = orders.submit(engine, new_order(), nowhere.send_within)
+        assert shown["status"] == "released"
+        assert "send_by" not in shown
+        assert nowhere.sent_on(engine, shown) == shown
+        nowhere.once()
+        assert status(desk, uuid.UUID(shown["id"])) == "released"
+        with pytest.raises(Decided):
+            nowhere.cancel(engine, uuid.UUID(shown["id"]))
+
+
+def test_what_the_request_did_not_send_the_next_round_does(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    order_id = release()
+    dispatch.once()  # the request may still do it
+    assert at_the_venue(venue, order_id) == 0
+    later(desk, order_id)
+    dispatch.once()
+    assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("accepted", 1)
+
+
+def test_many_are_sent_in_one_round(release: Release, dispatch: Dispatch, venue: Venue, desk: Desk) -> None:
+    venue.before = PATIENCE / 5
+    order_ids = [release(client_order_id=f"n{number}") for number in range(20)]
+    desk.sql("UPDATE orders SET try_at = clock_timestamp()")
+    dispatch.once()
+    assert {status(desk, order_id) for order_id in order_ids} == {"accepted"}
+    assert len(venue.orders) == 20
+
+
+def test_two_who_send_at_once_send_one(release: Release, dispatch: Dispatch, venue: Venue, desk: Desk) -> None:
+    order_id = release()
+    for _ in range(3):
+        dispatch.forward(order_id, TESTER)
+        dispatch.once()
+    assert (at_the_venue(venue, order_id), venue.asked.count("POST /v2/orders")) == (1, 1)
+
+
+# What stops it on the way
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        (lambda: lock_out("AAPL"), "symbol_locked_out"),
+        (lambda: lock_out("*"), "symbol_locked_out"),
+        (lambda: config.change_mode(TESTER, TradingMode.DISABLED), "trading_disabled"),
+        (lambda: change_mode(TradingMode.LIVE), "mode_changed"),
+        (lambda: config.change_signal_layers(TESTER, {"macro": False}), "signal_layer_disabled"),
+        (lambda: limit({"max_order_quantity": "9"}), "order_quantity_limit"),
+    ],
+)
+def test_a_stop_that_comes_between_release_and_sending_cancels_it(
+    stop: Callable[[], Any], code: str, release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    order_id = release(signal_layer="macro")
+    stop()
+    dispatch.forward(order_id, TESTER)
+    assert (status(desk, order_id), reasons(desk, order_id)) == ("canceled", [code])
+    assert venue.asked == []
+    assert actions(desk, order_id)[-1] == "order.cancel"
+
+
+def lock_out(ticker: str) -> None:
+    lockouts.create(TESTER, ticker=ticker, reason="news", duration_minutes=5, lockout_type=LockoutType.MANUAL)
+
+
+def change_mode(to: TradingMode) -> None:
+    config.change_mode(TESTER, to, leaving=TradingMode.PAPER, reason="so be it")
+
+
+def limit(limits: dict[str, str]) -> None:
+    config.replace(TESTER, {"position_limits": limits}, expected_versions=None)
+
+
+def test_what_is_too_late_is_not_sent(release: Release, dispatch: Dispatch, venue: Venue, desk: Desk) -> None:
+    order_id = release()
+    too_late(desk, order_id)
+    dispatch.once()
+    assert (status(desk, order_id), reasons(desk, order_id)) == ("canceled", ["send_deadline"])
+    assert venue.asked == []
+
+
+def test_a_broken_configuration_sends_nothing(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    order_id = release()
+    desk.sql("""UPDATE risk_configs SET config = '{"operator_approval": 5}'""")
+    dispatch.forward(order_id, TESTER)
+    assert (status(desk, order_id), reasons(desk, order_id), venue.asked) == ("canceled", ["config_invalid"], [])
+
+
+def test_what_the_rate_was_counted_for_is_not_counted_again(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    config.replace(TESTER, {"order_rate": {"max_orders": 1, "per_seconds": 60}}, expected_versions=None)
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    assert status(desk, order_id) == "accepted"
+
+
+# What goes wrong on the way
+
+
+def test_a_venue_that_is_away_gets_it_once_it_is_back(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    venue.go_away()
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    assert status(desk, order_id) == "released"
+    assert actions(desk, order_id) == ["order.submit", "order.send", "order.unsent"]
+    venue.come()
+    later(desk, order_id)
+    dispatch.once()
+    assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("accepted", 1)
+
+
+def test_a_venue_that_comes_back_too_late_does_not_get_it(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    venue.go_away()
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.come()
+    too_late(desk, order_id)
+    dispatch.once()
+    assert (status(desk, order_id), reasons(desk, order_id)) == ("canceled", ["send_deadline"])
+    assert at_the_venue(venue, order_id) == 0
+
+
+@pytest.mark.parametrize("how", ["hangs_up", "after"])
+def test_an_answer_that_is_lost_is_asked_for(
+    how: str, release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    setattr(venue, how, 3 * PATIENCE)
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("sending", 1)
+    later(desk, order_id)
+    dispatch.once()
+    assert status(desk, order_id) == "accepted"
+    assert venue.asked.count("POST /v2/orders") == 1
+
+
+def test_not_found_is_believed_only_after_a_while_and_then_it_is_sent_again(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    venue.fails = 503
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fails = None
+    desk.sql("UPDATE orders SET try_at = clock_timestamp()")
+    dispatch.once()
+    assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("sending", 0)
+    later(desk, order_id)
+    dispatch.once()
+    assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("accepted", 1)
+
+
+def test_what_is_not_found_and_too_late_is_canceled(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    venue.fails = 503
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fails = None
+    too_late(desk, order_id)
+    dispatch.once()
+    assert (status(desk, order_id), reasons(desk, order_id)) == ("canceled", ["send_deadline"])
+
+
+def test_what_is_not_found_is_not_sent_again_against_a_stop(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    venue.fails = 503
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fails = None
+    config.change_mode(TESTER, TradingMode.DISABLED)
+    later(desk, order_id)
+    dispatch.once()
+    assert (status(desk, order_id), reasons(desk, order_id)) == ("canceled", ["trading_disabled"])
+    assert at_the_venue(venue, order_id) == 0
+
+
+def test_a_venue_that_takes_the_same_twice_is_not_told_twice(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    dispatch.venues["paper"].refuses_duplicates = False
+    venue.fails = 503
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fails = None
+    later(desk, order_id)
+    dispatch.once()
+    assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("unknown", 0)
+    venue.place({"client_order_id": venue_order_id(order_id), "qty": "10"})  # it was only slow
+    later(desk, order_id)
+    dispatch.once()
+    assert status(desk, order_id) == "accepted"
+
+
+def test_a_venue_that_cannot_be_asked_leaves_it_unknown_and_is_asked_on(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    venue.hangs_up = True
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fails = 503
+    too_late(desk, order_id)
+    dispatch.once()
+    assert status(desk, order_id) == "unknown"
+    venue.fails = None
+    later(desk, order_id)
+    dispatch.once()
+    assert status(desk, order_id) == "accepted"
+
+
+def test_who_was_held_up_after_the_claim_does_not_send(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = release()
+    monkeypatch.setattr("app.desk.dispatch.FRESH", -1.0)
+    dispatch.forward(order_id, TESTER)
+    assert (status(desk, order_id), venue.asked) == ("released", [])
+
+
+def test_a_rejection_reaches_the_engine_as_the_venue_gave_it(
+    release: Release, dispatch: Dispatch, venue: Venue, engine: Actor
+) -> None:
+    venue.rejects = {"code": 40310000, "message": "insufficient buying power"}
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    shown = orders.get(engine, order_id)
+    assert shown["status"] == "venue_rejected"
+    assert "insufficient buying power" in shown["venue_words"]
+
+
+# What becomes of it there
+
+
+def test_fills_come_back_in_parts(
+    release: Release, dispatch: Dispatch, venue: Venue, engine: Actor, desk: Desk
+) -> None:
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fill(venue_order_id(order_id), "4", "151.10")
+    dispatch.listen()
+    shown = orders.get(engine, order_id)
+    assert (shown["status"], shown["filled_qty"], shown["filled_avg_price"]) == ("partially_filled", "4", "151.1")
+    venue.fill(venue_order_id(order_id), "6", "151.25")
+    dispatch.listen()
+    shown = orders.get(engine, order_id)
+    assert (shown["status"], shown["filled_qty"], shown["filled_avg_price"]) == ("filled", "10", "151.25")
+    assert actions(desk, order_id)[-2:] == ["order.venue", "order.venue"]
+
+
+def test_what_is_no_news_is_no_event(release: Release, dispatch: Dispatch, venue: Venue, desk: Desk) -> None:
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    before = actions(desk, order_id)
+    dispatch.listen()
+    dispatch.listen()
+    assert actions(desk, order_id) == before
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("canceled", "venue_canceled"),
+        ("expired", "venue_expired"),
+        ("rejected", "venue_rejected"),
+        ("replaced", "replaced"),
+        ("held", "accepted"),
+    ],
+)
+def test_its_end_there_comes_back(
+    word: str, expected: str, release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.end(venue_order_id(order_id), word)
+    dispatch.listen()
+    assert status(desk, order_id) == expected
+
+
+def test_what_came_to_the_venue_after_it_was_given_up_is_canceled_there(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    """A process that was frozen in the very middle of sending."""
+    order_id = release()
+    too_late(desk, order_id)
+    dispatch.once()
+    assert status(desk, order_id) == "canceled"
+    report = dispatch.venues["paper"].send(stray(order_id))
+    dispatch._heard(order_id, dispatch.venues["paper"], report, TESTER)()
+    assert status(desk, order_id) == "canceled"
+    assert venue.known(venue_order_id(order_id))[0]["status"] == "canceled"
+    assert actions(desk, order_id)[-1] == "order.cancel_at_venue"
+
+
+def stray(order_id: uuid.UUID) -> VenueOrder:
+    return VenueOrder(venue_order_id(order_id), "AAPL", "buy", "market", "day", qty=new_order().qty)
+
+
+# Withdrawing it
+
+
+def test_the_engine_withdraws_what_was_not_sent_yet(
+    release: Release, dispatch: Dispatch, venue: Venue, engine: Actor
+) -> None:
+    order_id = release()
+    shown = dispatch.cancel(engine, order_id)
+    assert (shown["status"], shown["decided_by"], venue.asked) == ("canceled", "momentum", [])
+    with pytest.raises(Decided):
+        dispatch.cancel(engine, order_id)
+
+
+def test_the_engine_withdraws_what_is_at_the_venue(
+    release: Release, dispatch: Dispatch, venue: Venue, engine: Actor, desk: Desk
+) -> None:
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    config.change_mode(TESTER, TradingMode.DISABLED)  # whatever the mode
+    shown = dispatch.cancel(engine, order_id)
+    assert shown["status"] == "venue_canceled"
+    with pytest.raises(Decided):
+        dispatch.cancel(engine, order_id)
+
+
+def test_what_is_withdrawn_while_nobody_knows_where_it_is_is_canceled_once_it_is_found(
+    release: Release, dispatch: Dispatch, venue: Venue, engine: Actor, desk: Desk
+) -> None:
+    venue.hangs_up = True
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fails = 503
+    assert dispatch.cancel(engine, order_id)["status"] == "sending"
+    venue.fails = None
+    later(desk, order_id)
+    dispatch.once()
+    dispatch.listen()
+    assert status(desk, order_id) == "venue_canceled"
+
+
+def test_what_is_withdrawn_and_never_came_there_is_canceled(
+    release: Release, dispatch: Dispatch, venue: Venue, engine: Actor, desk: Desk
+) -> None:
+    venue.fails = 503
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    dispatch.cancel(engine, order_id)
+    venue.fails = None
+    later(desk, order_id)
+    dispatch.once()
+    assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("canceled", 0)
+
+
+def test_what_was_filled_meanwhile_is_not_canceled(
+    release: Release, dispatch: Dispatch, venue: Venue, engine: Actor
+) -> None:
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fill(venue_order_id(order_id), "10", "151")
+    assert dispatch.cancel(engine, order_id)["status"] == "filled"
