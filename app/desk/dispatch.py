@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import Row, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from app.desk import audit, moves, orders, rules
+from app.desk import audit, moves, orders, replacing, rules
 from app.desk.actor import Actor
 from app.desk.errors import Decided, Invalid
 from app.desk.orders import TABLE, Shown
@@ -57,8 +57,8 @@ SENT = text("status IN ('sending', 'unknown')")
 PROTECTIVE = ("stop", "stop_limit")  # what ends a position that goes wrong: without it nothing would
 MOST_OPEN = 500
 CONFIRMED_WITHIN = 1.5  # seconds: a stop is answered within two, whatever the venue does
-WHY_NOT_SENT = ("send_deadline", "mode_changed", "replaced_order_filled")  # besides what the gate says
-PLACE_TAKEN = {"code": "replaced_order_filled", "detail": "the order that it was to replace was filled meanwhile"}
+# Besides what the gate says.
+WHY_NOT_SENT = ("send_deadline", "mode_changed", replacing.FILLED["code"], replacing.RIVAL["code"])
 Step = Callable[[], None]  # what is left to do once nothing is locked any more
 
 ACTOR = Actor(DISPATCH, Role.ADMIN, "dispatch")
@@ -275,15 +275,15 @@ class Dispatch:
         """Ask the gate once more, and write down that it goes; or that it does not, and why. Only for what is
         not at the venue for certain."""
         now, desk = rules.in_force(session, row.ticker)
-        other = _replaced(session, row)
+        place = replacing.place_of(session, row)
         reasons = _reasons(row, desk, now)
-        if other is not None and _was_filled(other):
-            reasons.append(PLACE_TAKEN)
+        if place is not None:
+            reasons += replacing.why_not(session, row, place)
         if reasons or row.cancel_asked_at is not None:
             _end(session, actor, row, now, Mover.DISPATCH, reasons)
             return _nothing
         venue = self.venues.get(row.trading_mode)
-        waits_for = other if other is not None and not is_final(OrderStatus(other.status), bound=True) else None
+        waits_for = None if place is None or replacing.is_free(place) else place
         if venue is None or waits_for is not None:  # its key was taken away since, or its place is not free yet
             _write(session, row, try_at=_next_try(row, now), tries=row.tries + 1)
             return (
@@ -447,22 +447,10 @@ def _reasons(row: Row[Any], desk: gate.Desk, now: datetime) -> list[dict[str, st
     return [*found, TOO_LATE] if now >= row.send_by else found
 
 
-def _replaced(session: Session, row: Row[Any]) -> Row[Any] | None:
-    """The order whose place it takes, locked."""
-    if row.replaces is None:
-        return None
-    return session.execute(select(TABLE).where(TABLE.c.id == row.replaces).with_for_update()).one_or_none()
-
-
 def _out_of_place(row: Row[Any], changes: Mapping[str, Any]) -> list[str]:
     return [
         name for name in ("qty", "limit_price", "stop_price") if name in changes and getattr(row, name) is None
     ]
-
-
-def _was_filled(row: Row[Any]) -> bool:
-    """Be it in part: another one of the whole size would be too much."""
-    return row.status == OrderStatus.FILLED or bool(row.filled_qty)
 
 
 def _order_for(row: Row[Any]) -> VenueOrder:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from app import strict_json
 from app.desk import moves, rules
 from app.desk.actor import Actor
-from app.desk.errors import Conflict, Decided, NotFound
+from app.desk.errors import Conflict, NotFound
 from app.desk.times import rfc3339
 from app.desk.transaction import Decisions, Statement, deciding, reading, recording
 from app.domain import gate
@@ -343,17 +343,6 @@ def locked(session: Session, actor: Actor, order_id: uuid.UUID) -> Row[Any]:
 
 
 # Moving on
-
-
-@patiently
-def cancel(actor: Actor, order_id: uuid.UUID) -> Shown:
-    """The engine withdraws an order that waits. Raises Decided when it does not wait any more."""
-    with recording() as session:
-        locked(session, actor, order_id)
-        shown, won = settle(session, Mover.ENGINE, OrderStatus.CANCELED, actor, None, order_id)
-    if not won:
-        raise Decided(shown)
-    return shown
 
 
 def settle(

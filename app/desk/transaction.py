@@ -77,11 +77,23 @@ SHORT_SETTINGS = """
 """
 
 
+# What was released and waits for its venue may not be sent by the new rules: whoever sends looks at once, and not
+# only when it would have tried again.
+# A row that somebody keeps is left out, for a stop must not fail over this.
+LOOK_AGAIN = """
+    UPDATE orders SET try_at = now() WHERE seq IN (
+        SELECT seq FROM orders WHERE send_by IS NOT NULL AND status = 'released' AND try_at > now()
+        FOR UPDATE SKIP LOCKED
+    )
+"""
+
+
 @contextmanager
 def changing_rules() -> Iterator[Session]:
     """A transaction that changes what orders are decided by; commits at the end, rolls back on an error."""
     with _beginning(OWN_RULES, RULES) as session:
         yield session
+        session.connection().exec_driver_sql(LOOK_AGAIN)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ class Order(Model):
             postgresql_where=text("send_by IS NOT NULL AND status IN ('released', 'sending', 'unknown')"),
         ),
         Index("ix_orders_open", "seq", postgresql_where=text("status IN ('accepted', 'partially_filled')")),
+        Index("ix_orders_replaces", "replaces", postgresql_where=text("replaces IS NOT NULL")),
         Index("ix_orders_rate", "account_id", "created_at", postgresql_where=text("status <> 'blocked'")),
         Index(None, "ticker", "seq"),
         Index(None, "status", "seq"),

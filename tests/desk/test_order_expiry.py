@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.desk import approvals, order_lists, orders
 from app.desk.actor import Actor
+from app.desk.dispatch import Dispatch
 from app.desk.errors import Decided
 from app.desk.moves import expire_due
 from app.desk.transaction import recording
@@ -34,6 +35,8 @@ from tests.desk.orders import (
     written,
 )
 from tests.serving import Desk
+
+withdraw = Dispatch({}, 60).cancel  # as the routes do it
 
 BY_THE_CLOCK = [("order.expire", "system:deadline")]
 
@@ -211,7 +214,7 @@ def test_an_act_that_waits_for_the_row_past_the_deadline_comes_too_late(
     acts: dict[str, Callable[[], Any]] = {
         "approve": lambda: approvals.approve(alice, UUID(id_), None),
         "reject": lambda: approvals.reject(alice, UUID(id_), "no"),
-        "cancel": lambda: orders.cancel(engine, UUID(id_)),
+        "cancel": lambda: withdraw(engine, UUID(id_)),
     }
     with transaction(desk) as other:
         other.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [id_])
@@ -237,7 +240,7 @@ def approved_in_time(session: Session, desk: Desk, alice: Actor, id_: str, deadl
 
 READS: dict[str, Callable[[Actor, str], Any]] = {
     "a read": lambda who, id_: orders.get(who, UUID(id_))["status"],
-    "a cancel": lambda who, id_: orders.cancel(who, UUID(id_)),
+    "a cancel": lambda who, id_: withdraw(who, UUID(id_)),
 }
 
 

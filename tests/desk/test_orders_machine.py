@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 
 from app.desk import approvals, config, lockouts, order_lists, orders, state
 from app.desk.actor import Actor
+from app.desk.dispatch import Dispatch
 from app.desk.errors import Blocked, Conflict, Decided, DeskError, Forbidden, NotFound
 from app.desk.moves import expire_due
 from app.domain import gate
@@ -37,6 +38,8 @@ from app.domain.lifecycle import LockoutType, OrderStatus
 from app.domain.risk import PortfolioRiskConfig, TradingMode
 from tests.desk.orders import EVENT_OF, account
 from tests.serving import TESTER, Desk
+
+withdraw = Dispatch({}, 60).cancel  # as the routes do it
 
 STEPS = 10_000
 RUNS, EXAMPLES, LENGTH = 40, 10, 100  # some runs are cut short, and what is rare may need more of them
@@ -260,7 +263,7 @@ class DeskMachine(RuleBasedStateMachine):
         order = self.model.orders[id_]
         if foreign:
             other = self.engines["two" if order["engine"] == "one" else "one"]
-            for act in (orders.cancel, orders.get):
+            for act in (withdraw, orders.get):
                 with pytest.raises(NotFound):
                     act(other, uuid.UUID(id_))
             return
@@ -268,7 +271,7 @@ class DeskMachine(RuleBasedStateMachine):
             order,
             "canceled",
             order["engine"],
-            lambda: orders.cancel(self.engines[order["engine"]], uuid.UUID(id_)),
+            lambda: withdraw(self.engines[order["engine"]], uuid.UUID(id_)),
         )
 
     # People

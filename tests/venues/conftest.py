@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy.engine import URL
 
-from tests.serving import Server
+from app.desk import orders
+from app.desk.actor import Actor
+from app.desk.dispatch import Dispatch
+from app.settings import AlpacaAccount
+from app.venues.alpaca import Alpaca
+from tests.desk.orders import account, new_order
+from tests.serving import Desk, Server
 from tests.venues.behind import Both, desk_before_a_venue
-from tests.venues.stand_in import Venue, standing_in
+from tests.venues.sending import PATIENCE, WITHIN, Release
+from tests.venues.stand_in import KEY, Venue, standing_in
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +47,32 @@ def venue() -> Iterator[Venue]:
     """One for a dispatch of the test's own."""
     with standing_in() as venue:
         yield venue
+
+
+@pytest.fixture
+def dispatch(venue: Venue, app: Flask, desk: Desk) -> Iterator[Dispatch]:
+    alpaca = Alpaca(AlpacaAccount(*KEY.values(), venue.url), "paper", PATIENCE)
+    with app.app_context(), closing(Dispatch({"paper": alpaca}, WITHIN)) as made:
+        yield made
+
+
+@pytest.fixture
+def engine(desk: Desk) -> Actor:
+    return account(desk, "momentum", "engine")
+
+
+@pytest.fixture
+def alice(desk: Desk) -> Actor:
+    return account(desk, "alice", "operator")
+
+
+@pytest.fixture
+def release(dispatch: Dispatch, engine: Actor) -> Release:
+    """An order that the gate lets pass; nobody sends it yet."""
+
+    def released(**changes: Any) -> uuid.UUID:
+        shown, _ = orders.submit(engine, new_order(**changes), dispatch.send_within)
+        assert shown["status"] == "released"
+        return uuid.UUID(shown["id"])
+
+    return released

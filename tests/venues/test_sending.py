@@ -4,8 +4,7 @@ back."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,87 +16,21 @@ from app.desk.dispatch import Dispatch, venue_order_id
 from app.desk.errors import Decided
 from app.domain.lifecycle import LockoutType
 from app.domain.risk import TradingMode
-from app.settings import AlpacaAccount
 from app.venues import VenueOrder
-from app.venues.alpaca import Alpaca
-from tests.desk.orders import account, new_order
+from tests.desk.orders import new_order
 from tests.serving import TESTER, Desk
-from tests.venues.stand_in import KEY, Venue
-
-PATIENCE = 0.5
-WITHIN = 60
-
-
-@pytest.fixture
-def dispatch(venue: Venue, app: Flask, desk: Desk) -> Iterator[Dispatch]:
-    alpaca = Alpaca(AlpacaAccount(*KEY.values(), venue.url), "paper", PATIENCE)
-    with app.app_context(), closing(Dispatch({"paper": alpaca}, WITHIN)) as made:
-        yield made
-
-
-@pytest.fixture
-def engine(desk: Desk) -> Actor:
-    return account(desk, "momentum", "engine")
-
-
-@pytest.fixture
-def alice(desk: Desk) -> Actor:
-    return account(desk, "alice", "operator")
-
-
-Release = Callable[..., uuid.UUID]
-
-
-@pytest.fixture
-def release(dispatch: Dispatch, engine: Actor) -> Release:
-    """An order that the gate lets pass; nobody sends it yet."""
-
-    def released(**changes: Any) -> uuid.UUID:
-        shown, _ = orders.submit(engine, new_order(**changes), dispatch.send_within)
-        assert shown["status"] == "released"
-        return uuid.UUID(shown["id"])
-
-    return released
-
-
-def status(desk: Desk, order_id: uuid.UUID) -> str:
-    [(found,)] = desk.sql("SELECT status FROM orders WHERE id = %s", order_id)
-    return str(found)
-
-
-def reasons(desk: Desk, order_id: uuid.UUID) -> list[str]:
-    [(found,)] = desk.sql("SELECT reasons FROM orders WHERE id = %s", order_id)
-    return [reason["code"] for reason in found]
-
-
-def actions(desk: Desk, order_id: uuid.UUID) -> list[str]:
-    rows = desk.sql("SELECT action FROM audit_events WHERE subject = %s ORDER BY id", str(order_id))
-    return [action for (action,) in rows]
-
-
-def at_the_venue(venue: Venue, order_id: uuid.UUID) -> int:
-    return len(venue.known(venue_order_id(order_id)))
-
-
-def later(desk: Desk, order_id: uuid.UUID, seconds: float = 3600) -> None:
-    """As if so much time had passed since the last try, but for the deadline."""
-    desk.sql(
-        "UPDATE orders SET sent_at = sent_at - make_interval(secs => %s),"
-        " try_at = try_at - make_interval(secs => %s) WHERE id = %s",
-        seconds,
-        seconds,
-        order_id,
-    )
-
-
-def too_late(desk: Desk, order_id: uuid.UUID) -> None:
-    """As if its deadline had passed too."""
-    desk.sql(
-        "UPDATE orders SET send_by = clock_timestamp(), sent_at = sent_at - interval '1 h',"
-        " try_at = clock_timestamp() WHERE id = %s",
-        order_id,
-    )
-
+from tests.venues.sending import (
+    PATIENCE,
+    WITHIN,
+    Release,
+    actions,
+    at_the_venue,
+    later,
+    reasons,
+    status,
+    too_late,
+)
+from tests.venues.stand_in import Venue
 
 # From released to the venue
 
@@ -187,6 +120,22 @@ def test_a_stop_that_comes_between_release_and_sending_cancels_it(
     assert (status(desk, order_id), reasons(desk, order_id)) == ("canceled", [code])
     assert venue.asked == []
     assert actions(desk, order_id)[-1] == "order.cancel"
+
+
+def test_a_stop_has_what_waits_for_its_venue_looked_at_at_once(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    """And not only when it would have been tried again, up to half a minute later."""
+    venue.go_away()
+    order_id = release()
+    for _ in range(3):
+        dispatch.forward(order_id, TESTER)
+    desk.sql("UPDATE orders SET try_at = clock_timestamp() + interval '30 s'")
+    dispatch.once()
+    assert status(desk, order_id) == "released"
+    lock_out("AAPL")
+    dispatch.once()
+    assert (status(desk, order_id), reasons(desk, order_id)) == ("canceled", ["symbol_locked_out"])
 
 
 def lock_out(ticker: str) -> None:

@@ -1,0 +1,67 @@
+"""An order that takes the place of another: never are both at the venue, nor two that take the same place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, select, text
+from sqlalchemy.orm import Session
+
+from app.desk.orders import TABLE
+from app.domain.lifecycle import ON_THE_WAY, VENUE_SAYS, OrderStatus, is_final
+
+FILLED = {"code": "replaced_order_filled", "detail": "the order that it was to replace was filled meanwhile"}
+RIVAL = {"code": "already_replaced", "detail": "another order has taken the place of the one that it replaces"}
+# What was sent and not turned away: it is, was or may be at the venue.
+HAD_A_PLACE = sorted((ON_THE_WAY | VENUE_SAYS) - {OrderStatus.VENUE_REJECTED})
+NEVER_HAD_ONE = sorted(
+    status for status in OrderStatus if is_final(status, bound=True) and status not in HAD_A_PLACE
+)
+
+# An order that ended before it had a place leaves the one that it was to take to whichever replaces it.
+FIRST_WITH_A_PLACE = text("""
+    WITH RECURSIVE line AS (
+        SELECT id, replaces, status, 1 AS depth FROM orders WHERE id = :replaced
+        UNION ALL
+        SELECT older.id, older.replaces, older.status, depth + 1
+        FROM line JOIN orders AS older ON older.id = line.replaces
+        WHERE line.status = ANY (:never_had_one)
+    )
+    SELECT id FROM line ORDER BY depth DESC LIMIT 1
+""")
+OTHERS_IN_ITS_PLACE = text("""
+    WITH RECURSIVE line AS (
+        SELECT id, status FROM orders WHERE replaces = :place
+        UNION ALL
+        SELECT newer.id, newer.status FROM line JOIN orders AS newer ON newer.replaces = line.id
+    )
+    SELECT EXISTS (SELECT FROM line WHERE id <> :order_id AND status = ANY (:had_a_place))
+""")
+
+
+def place_of(session: Session, row: Row[Any]) -> Row[Any] | None:
+    """The order whose place it takes, locked: the one that it replaces, or, where that one ended without ever
+    having been at the venue, the one that it in turn was to replace. None where it replaces nothing."""
+    if row.replaces is None:
+        return None
+    while True:  # what is found may end while its lock is awaited
+        which = session.scalar(FIRST_WITH_A_PLACE, {"replaced": row.replaces, "never_had_one": NEVER_HAD_ONE})
+        place = session.execute(select(TABLE).where(TABLE.c.id == which).with_for_update()).one()
+        if place.replaces is None or place.status not in NEVER_HAD_ONE:
+            return place
+
+
+def why_not(session: Session, row: Row[Any], place: Row[Any]) -> list[dict[str, str]]:
+    """Why an order cannot take a place that is locked, any more: it was filled, be it in part, for another one of
+    the whole size would be too much; or another order has taken it."""
+    found = []
+    if place.status == OrderStatus.FILLED or place.filled_qty:
+        found.append(FILLED)
+    if session.scalar(OTHERS_IN_ITS_PLACE, {"place": place.id, "order_id": row.id, "had_a_place": HAD_A_PLACE}):
+        found.append(RIVAL)
+    return found
+
+
+def is_free(place: Row[Any]) -> bool:
+    """Whether nothing of it can be filled any more."""
+    return is_final(OrderStatus(place.status), bound=True)
