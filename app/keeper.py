@@ -21,12 +21,14 @@ from app.desk.actor import Actor
 from app.desk.dispatch import Dispatch
 from app.desk.transaction import CONNECTING
 from app.domain.roles import Role
+from app.venues import VenueError
 
 # It lives in the server's workers and speaks through the server's log, which writes down what is no warning too.
 log = logging.getLogger("gunicorn.error.keeper")
 
 LEADER_LOCK = 0x4B6565706572  # "Keeper"
 EVERY = 1.0  # seconds
+FOLLOW_AGAIN = 60.0  # seconds, the most between two tries to follow a venue
 HEAD_EVERY = 60.0  # seconds, between two heads of the record in the log
 leads = threading.Event()  # whether this process is the leader
 ACTOR = Actor(moves.DEADLINE, Role.ADMIN, "keeper")
@@ -42,9 +44,10 @@ def start(app: Flask, url: URL) -> None:
     """Keep the desk from this process on, in a thread of its own."""
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     threading.Thread(target=_run, args=(app, dsn), name="keeper", daemon=True).start()
-    threading.Thread(
-        target=_dispatch, args=(app, app.extensions["dispatch"]), name="dispatch", daemon=True
-    ).start()
+    dispatch: Dispatch = app.extensions["dispatch"]
+    threading.Thread(target=_dispatch, args=(app, dispatch), name="dispatch", daemon=True).start()
+    for mode in dispatch.venues:
+        threading.Thread(target=_follow, args=(app, dispatch, mode), name=f"follow {mode}", daemon=True).start()
 
 
 def _run(app: Flask, dsn: str) -> None:
@@ -74,6 +77,24 @@ def _dispatch(app: Flask, dispatch: Dispatch) -> None:
             log.warning("nothing could be sent: %s", _first_line(error))
         except Exception:
             log.exception("sending stumbled, and goes on")
+
+
+def _follow(app: Flask, dispatch: Dispatch, mode: str) -> None:
+    """The leader hears what becomes of orders from the venue's stream; without one the venue is asked, as often
+    as `_dispatch` goes round."""
+    pause = EVERY
+    while True:
+        leads.wait()
+        began = time.monotonic()
+        try:
+            with app.app_context():
+                dispatch.follow(mode, leads.is_set)
+        except VenueError as error:
+            log.warning("%s: %s", dispatch.venues[mode].name, error)
+        except Exception:
+            log.exception("following a venue stumbled, and begins again")
+        pause = EVERY if time.monotonic() - began > FOLLOW_AGAIN else min(2 * pause, FOLLOW_AGAIN)
+        time.sleep(pause)
 
 
 def _connect(dsn: str) -> psycopg.Connection:

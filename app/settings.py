@@ -25,11 +25,16 @@ class SettingsError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class AlpacaAccount:
-    """An account at Alpaca; `url` is where its API is, less the version."""
+    """An account at Alpaca; `url` is where its API is, less the version, and `stream_url` where its stream is."""
 
     key_id: str
     secret_key: str = field(repr=False)
     url: str
+    stream_url: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.stream_url:  # beside the API, where it is for all accounts at Alpaca
+            object.__setattr__(self, "stream_url", f"ws{self.url.removeprefix('http')}/stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +143,24 @@ def _alpaca(given: Mapping[str, str], mode: str) -> AlpacaAccount | None:
     prefix = f"ALPACA_{mode.upper()}"
     key_id, secret_key = given.get(f"{prefix}_KEY_ID"), given.get(f"{prefix}_SECRET_KEY")
     url = given.get(f"{prefix}_URL", ALPACA_URLS[mode]).rstrip("/").removesuffix("/v2")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise SettingsError(f"{prefix}_URL must be an address such as {ALPACA_URLS[mode]}")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise SettingsError(f"{prefix}_URL must begin with https://: the key would be read on the way")
+    stream_url = given.get(f"{prefix}_STREAM_URL", "")
+    _check_address(f"{prefix}_URL", url, "https", ALPACA_URLS[mode])
+    if stream_url:
+        _check_address(
+            f"{prefix}_STREAM_URL", stream_url, "wss", f"wss{ALPACA_URLS[mode].removeprefix('https')}/stream"
+        )
     if key_id is None or secret_key is None:
         return None
-    return AlpacaAccount(key_id, secret_key, url)
+    return AlpacaAccount(key_id, secret_key, url, stream_url)
+
+
+def _check_address(name: str, url: str, scheme: str, example: str) -> None:
+    """Its `scheme` is the encrypted one; the other does on this machine alone."""
+    parts = urlsplit(url)
+    if parts.scheme not in (scheme, scheme[:-1]) or not parts.hostname or parts.query or parts.fragment:
+        raise SettingsError(f"{name} must be an address such as {example}")
+    if parts.scheme != scheme and not _is_loopback(parts.hostname):
+        raise SettingsError(f"{name} must begin with {scheme}://: the key would be read on the way")
 
 
 def _number(given: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:

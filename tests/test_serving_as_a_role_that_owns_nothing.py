@@ -119,6 +119,7 @@ def test_orders_go_to_a_venue_and_what_becomes_of_them_is_on_record(granted: Rol
             "ALPACA_PAPER_KEY_ID": KEY["APCA-API-KEY-ID"],
             "ALPACA_PAPER_SECRET_KEY": KEY["APCA-API-SECRET-KEY"],
             "ALPACA_PAPER_URL": venue.url,
+            "ALPACA_PAPER_STREAM_URL": venue.stream_url,
             **{"SEND_WITHIN": "2", "VENUE_PATIENCE": "1"},
         }
         admin = said(countersign(environment, "token", "add", "sender", "--role", "admin")).strip()

@@ -165,6 +165,19 @@ class TestAnAccountAtAlpaca:
     def test_is_refused_where_its_address_makes_no_sense_or_would_show_the_key(self, url: str) -> None:
         assert refusal(**self.KEY, ALPACA_PAPER_URL=url).startswith("ALPACA_PAPER_URL must ")
 
+    def test_has_its_stream_beside_its_api(self) -> None:
+        assert read(**self.KEY).alpaca["paper"].stream_url == "wss://paper-api.alpaca.markets/stream"
+        elsewhere = read(**self.KEY, ALPACA_PAPER_URL="http://127.0.0.1:1").alpaca["paper"]
+        assert elsewhere.stream_url == "ws://127.0.0.1:1/stream"
+        said = read(**self.KEY, ALPACA_PAPER_STREAM_URL="wss://alpaca.example/here").alpaca["paper"]
+        assert said.stream_url == "wss://alpaca.example/here"
+
+    @pytest.mark.parametrize(
+        "url", ["https://alpaca.example", "wss://", "ws://alpaca.example/stream", "wss://x/?a"]
+    )
+    def test_is_refused_where_its_stream_makes_no_sense_or_would_show_the_key(self, url: str) -> None:
+        assert refusal(**self.KEY, ALPACA_PAPER_STREAM_URL=url).startswith("ALPACA_PAPER_STREAM_URL must ")
+
     @pytest.mark.parametrize(
         ("name", "value"), [("SEND_WITHIN", "0"), ("VENUE_PATIENCE", "61"), ("SEND_WITHIN", "x")]
     )

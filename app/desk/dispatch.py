@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import closing, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,6 +49,7 @@ ROUND = 200  # orders, the most that a bulk decision releases
 AT_ONCE = 8  # of them, with the venue
 FRESH = 2.0  # seconds after its claim in which an order is sent: whoever was held up for longer leaves it alone
 PATIENCES = 3  # how many times the longest request it takes until "not found" is believed
+SELDOM = 10.0  # seconds between two questions about open orders, where the venue tells of them by itself
 SOONEST, LATEST = 1.0, 30.0  # seconds between two tries
 
 TO_SEND = text("send_by IS NOT NULL AND status IN ('released', 'sending', 'unknown')")
@@ -68,9 +69,20 @@ TOO_LATE = {
 }
 
 
+OURS = "cs-"
+
+
 def venue_order_id(order_id: uuid.UUID) -> str:
     """The client order id that the venue knows an order by."""
-    return f"cs-{order_id}"
+    return f"{OURS}{order_id}"
+
+
+def _ours(client_order_id: str) -> uuid.UUID | None:
+    """The order that it may be, if any."""
+    try:
+        return uuid.UUID(client_order_id.removeprefix(OURS)) if client_order_id.startswith(OURS) else None
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +103,8 @@ class Dispatch:
     def __init__(self, venues: Mapping[str, Venue], send_within: int) -> None:
         self.venues = venues
         self._within = send_within
+        self._followed: set[str] = set()  # the modes whose venue tells of its orders by itself
+        self._asked: dict[str, float] = {}  # when it was asked about them last, by the monotonic clock
 
     def close(self) -> None:
         for venue in self.venues.values():
@@ -130,13 +144,34 @@ class Dispatch:
         except Exception:
             log.exception("order %s could not be taken up", order_id)
 
+    def follow(self, mode: str, goes_on: Callable[[], bool]) -> None:
+        """Hear what becomes of orders at a venue from its own stream, until that ends or nothing `goes_on`. Raises
+        VenueError. What happened before is asked for by `listen`, at once."""
+        venue = self.venues[mode]
+        with closing(venue.updates()) as updates:
+            try:
+                for report in updates:
+                    if not goes_on():
+                        return
+                    if mode not in self._followed:
+                        self._asked.pop(mode, None)
+                        self._followed.add(mode)
+                    if report is not None and (order_id := _ours(report.client_order_id)) is not None:
+                        self._hear_quietly(order_id, venue, report)
+            finally:
+                self._followed.discard(mode)
+
     def listen(self) -> None:
-        """One round of hearing what became of the orders that are open at the venues."""
+        """One round of asking what became of the orders that are open at the venues: seldom where a stream tells
+        of them, for it may leave something out."""
         for mode, venue in self.venues.items():
+            if mode in self._followed and time.monotonic() - self._asked.get(mode, -SELDOM) < SELDOM:
+                continue
             with reading() as session:
                 rows = session.execute(select(TABLE).where(OPEN, TABLE.c.trading_mode == mode)).all()
             if not rows:
                 continue
+            self._asked[mode] = time.monotonic()
             try:
                 found = {report.client_order_id: report for report in venue.open_orders()}
                 for row in rows:
@@ -378,8 +413,12 @@ class Dispatch:
     def _heard(self, order_id: uuid.UUID, venue: Venue, report: Report, actor: Actor) -> Step:
         """Write down what the venue says, where it is news."""
         with recording() as session:
-            row = session.execute(select(TABLE).where(TABLE.c.id == order_id).with_for_update()).one()
+            row = session.execute(select(TABLE).where(TABLE.c.id == order_id).with_for_update()).one_or_none()
+            if row is None or self.venues.get(row.trading_mode) is not venue:  # of another desk at that account
+                return _nothing
             status = OrderStatus(row.status)
+            if report.status in OPEN_AT_VENUE and report.filled_qty < (row.filled_qty or 0):
+                return _nothing  # older than what is known: the stream and the answers overtake each other
             if status is not report.status and not is_legal(status, report.status, Mover.VENUE):
                 # Final here and open there: it came to the venue after the desk had given it up.
                 stray = report.status in OPEN_AT_VENUE and is_final(status, bound=True)

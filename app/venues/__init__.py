@@ -6,7 +6,7 @@ never tries again by itself. What it raises says what is known, which is all tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
@@ -84,6 +84,10 @@ class Venue(Protocol):
 
     def open_orders(self) -> Sequence[Report]:
         """All that are open there, whoever placed them. Raises NotSent or NoAnswer."""
+
+    def updates(self) -> Generator[Report | None, None, None]:
+        """What becomes of orders, whoever placed them, as it happens: None once it is listened to, and every
+        second or so without news. Goes on until it is closed. Raises NotSent or NoAnswer where it has ended."""
 
     def cancel(self, venue_id: str) -> None:
         """Ask for its end; what became of it is told by `find`. Raises Refused, NotSent or NoAnswer."""

@@ -6,7 +6,7 @@ It refuses a client order id that the account has used before, also for orders t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
@@ -19,6 +19,7 @@ from app.domain.gate import plain
 from app.domain.lifecycle import OrderStatus
 from app.settings import AlpacaAccount
 from app.venues import Answer, NoAnswer, NotSent, Refused, Report, VenueOrder
+from app.venues.alpaca_stream import trade_updates
 
 # Alpaca's words: https://docs.alpaca.markets/docs/orders-at-alpaca#order-lifecycle. What is neither filled nor
 # ended is open, however far it has come.
@@ -56,6 +57,7 @@ class Alpaca:
     def __init__(self, account: AlpacaAccount, mode: str, patience: float) -> None:
         self.name = f"Alpaca ({mode})"
         self.patience = patience
+        self._account = account
         self._http = httpx.Client(
             base_url=f"{account.url}/v2",
             headers={"APCA-API-KEY-ID": account.key_id, "APCA-API-SECRET-KEY": account.secret_key},
@@ -117,6 +119,10 @@ class Alpaca:
             if len(page) < PAGE:
                 return list(found.values())
             after = str(page[-1]["submitted_at"])
+
+    def updates(self) -> Generator[Report | None, None, None]:
+        for order in trade_updates(self._account, self.patience):
+            yield None if order is None else _reading(_report, order)
 
     def cancel(self, venue_id: str) -> None:
         response = self._ask("DELETE", f"/orders/{venue_id}")

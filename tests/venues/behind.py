@@ -24,6 +24,7 @@ def desk_before_a_venue(postgres_server: URL, instance: Path) -> Iterator[Both]:
             "ALPACA_PAPER_KEY_ID": KEY["APCA-API-KEY-ID"],
             "ALPACA_PAPER_SECRET_KEY": KEY["APCA-API-SECRET-KEY"],
             "ALPACA_PAPER_URL": venue.url,
+            "ALPACA_PAPER_STREAM_URL": venue.stream_url,
             "SEND_WITHIN": "8",
             "VENUE_PATIENCE": "2",
         }

@@ -14,13 +14,12 @@ from sqlalchemy.engine import URL
 from app.desk import orders
 from app.desk.actor import Actor
 from app.desk.dispatch import Dispatch
-from app.settings import AlpacaAccount
 from app.venues.alpaca import Alpaca
 from tests.desk.orders import account, new_order
 from tests.serving import Desk, Server
 from tests.venues.behind import Both, desk_before_a_venue
 from tests.venues.sending import PATIENCE, WITHIN, Release
-from tests.venues.stand_in import KEY, Venue, standing_in
+from tests.venues.stand_in import Venue, standing_in
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def venue() -> Iterator[Venue]:
 
 @pytest.fixture
 def dispatch(venue: Venue, app: Flask, desk: Desk) -> Iterator[Dispatch]:
-    alpaca = Alpaca(AlpacaAccount(*KEY.values(), venue.url), "paper", PATIENCE)
+    alpaca = Alpaca(venue.account, "paper", PATIENCE)
     with app.app_context(), closing(Dispatch({"paper": alpaca}, WITHIN)) as made:
         yield made
 

@@ -19,6 +19,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import Server as StreamServer
+from websockets.sync.server import ServerConnection, serve
+
+from app.settings import AlpacaAccount
+
 KEY = {"APCA-API-KEY-ID": "stand-in", "APCA-API-SECRET-KEY": "a secret of the stand-in"}
 OPEN = ("new", "partially_filled")
 NUMBERS = ("qty", "notional", "limit_price", "stop_price")
@@ -81,7 +87,10 @@ class Venue:
         self.lock = threading.Lock()
         self.server: ThreadingHTTPServer | None = None
         self.port = 0
+        self.stream: StreamServer | None = None
+        self.stream_port = 0
         self.lines: set[socket.socket] = set()
+        self.listeners: set[ServerConnection] = set()
         self.forget()
 
     def forget(self) -> None:
@@ -94,11 +103,20 @@ class Venue:
         self.hangs_up = False  # once it has accepted
         self.fails: int | None = None  # the status that every request gets, unread
         self.rejects: dict[str, Any] | None = None  # what every order is answered
+        self.lists_nothing = False  # of the orders that are open: that request alone fails
         self.positions: dict[str, str] = {}  # how much of what
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def account(self) -> AlpacaAccount:
+        return AlpacaAccount(*KEY.values(), self.url, self.stream_url)
+
+    @property
+    def stream_url(self) -> str:
+        return f"ws://127.0.0.1:{self.stream_port}/stream"
 
     def known(self, client_order_id: str) -> list[dict[str, Any]]:
         """The orders with that client order id: one, or none."""
@@ -137,8 +155,35 @@ class Venue:
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
+        self.stream = serve(self.tell_of_orders, "127.0.0.1", self.stream_port)
+        self.stream_port = self.stream.socket.getsockname()[1]
+        threading.Thread(target=self.stream.serve_forever, daemon=True).start()
+
+    def tell_of_orders(self, line: ServerConnection) -> None:
+        """Alpaca's stream: a key, what is to be heard, and then each change of an order, in binary frames."""
+        with suppress(ConnectionClosed):
+            sent = json.loads(line.recv())["data"]
+            good = (sent["key_id"], sent["secret_key"]) == tuple(KEY.values())
+            status = "authorized" if good else "unauthorized"
+            line.send(
+                json.dumps({"stream": "authorization", "data": {"action": "authenticate", "status": status}})
+            )
+            asked = json.loads(line.recv())
+            line.send(json.dumps({"stream": "listening", "data": asked["data"] if good else {"streams": []}}))
+            self.listeners.add(line)
+            for _ in line:
+                """It says nothing more."""
+        self.listeners.discard(line)
+
+    def tell(self, event: str, order: dict[str, Any]) -> None:
+        message = {"stream": "trade_updates", "data": {"event": event, "order": order}}
+        for line in list(self.listeners):
+            with suppress(ConnectionClosed):
+                line.send(json.dumps(message).encode())
+
     def go_away(self) -> None:
         """Break all connections, and refuse new ones from now on."""
+        self.end_stream()
         if self.server is not None:
             self.server.shutdown()
             self.server.server_close()
@@ -147,6 +192,13 @@ class Venue:
             with suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
 
+    def end_stream(self) -> None:
+        if self.stream is not None:
+            self.stream.shutdown()
+            self.stream = None
+        for line in list(self.listeners):
+            line.close_socket()
+
     def fill(self, client_order_id: str, qty: str, price: str) -> None:
         """So much more of it is filled."""
         [order] = self.known(client_order_id)
@@ -154,11 +206,13 @@ class Venue:
             filled = Decimal(order["filled_qty"]) + Decimal(qty)
             order.update(filled_qty=str(filled), filled_avg_price=price, updated_at=now())
             order["status"] = "filled" if order["qty"] and filled >= Decimal(order["qty"]) else "partially_filled"
+        self.tell("fill", order)
 
     def end(self, client_order_id: str, status: str) -> None:
         [order] = self.known(client_order_id)
         with self.lock:
             order.update(status=status, updated_at=now())
+        self.tell(status, order)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(request.path)
@@ -202,12 +256,14 @@ class Venue:
             self.orders[order["id"]] = order
             return 200, order
 
-    def look(self, method: str, path: str, query: dict[str, str]) -> Reply:
+    def look(self, method: str, path: str, query: dict[str, str]) -> Reply:  # noqa: PLR0911 - one for each route
         with self.lock:
             if path == "/orders:by_client_order_id":
                 found = [o for o in self.orders.values() if o["client_order_id"] == query["client_order_id"]]
                 return (200, found[0]) if found else (404, {"code": 40410000, "message": "order not found"})
             if path == "/orders" and method == "GET":
+                if self.lists_nothing:
+                    return 500, {"code": 50010000, "message": "internal server error occurred"}
                 found = [o for o in self.orders.values() if query["status"] == "all" or o["status"] in OPEN]
                 found = [o for o in found if o["submitted_at"] > query.get("after", "")]
                 return 200, sorted(found, key=lambda o: o["submitted_at"])[: int(query["limit"])]

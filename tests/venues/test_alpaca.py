@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from app.domain.lifecycle import OrderStatus
-from app.settings import AlpacaAccount
 from app.venues import NoAnswer, NotSent, Refused, VenueOrder
 from app.venues.alpaca import PAGE, STATUSES, Alpaca
 from tests.venues.stand_in import KEY, Venue, standing_in
@@ -27,7 +26,7 @@ def venue() -> Iterator[Venue]:
 
 @pytest.fixture
 def alpaca(venue: Venue) -> Iterator[Alpaca]:
-    with closing(Alpaca(AlpacaAccount(*KEY.values(), venue.url), "paper", PATIENCE)) as made:
+    with closing(Alpaca(venue.account, "paper", PATIENCE)) as made:
         yield made
 
 
@@ -171,5 +170,5 @@ def test_what_it_says_of_itself_is_handed_on(alpaca: Alpaca) -> None:
 
 
 def test_the_key_is_not_written_anywhere(alpaca: Alpaca, venue: Venue) -> None:
-    account = AlpacaAccount(*KEY.values(), venue.url)
+    account = venue.account
     assert KEY["APCA-API-SECRET-KEY"] not in repr(account) + repr(alpaca) + repr(vars(alpaca))

@@ -21,19 +21,18 @@ from app.desk import orders
 from app.desk.actor import Actor
 from app.desk.dispatch import Dispatch, venue_order_id
 from app.extensions import db
-from app.settings import AlpacaAccount
 from app.venues.alpaca import Alpaca
 from tests.at_once import Caller, Reply, until
 from tests.desk.orders import account, body, new_order
 from tests.serving import TESTER, Desk, Server
-from tests.venues.stand_in import KEY, Venue
+from tests.venues.stand_in import Venue
 
 PATIENCE = 1.0
 ROUNDS = 15
 
 
 def way_to(venue: Venue) -> Dispatch:
-    return Dispatch({"paper": Alpaca(AlpacaAccount(*KEY.values(), venue.url), "paper", PATIENCE)}, 3600)
+    return Dispatch({"paper": Alpaca(venue.account, "paper", PATIENCE)}, 3600)
 
 
 @pytest.fixture
