@@ -204,16 +204,23 @@ class Operator:
         await self._release(lockout_id)
 
     async def _release(self, lockout_id: str) -> None:
-        answer = await self._http.delete(f"/lockouts/{lockout_id}")
+        answer = await self._request("DELETE", f"/lockouts/{lockout_id}")
         if answer.status_code not in (204, 404):  # 404: the guest was quicker, or it has ended
             raise Failed(f"the lockout stays: {answer.text}")
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        answer = await self._http.request(method, path, json=body)
+        answer = await self._request(method, path, json=body)
         if not answer.is_success:
             raise Failed(f"{method} {path}: {answer.text}\nWithout its folder instance/demo the demo begins anew.")
         told: dict[str, Any] = answer.json()
         return told
+
+    async def _request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            return await self._http.request(method, path, **more)
+        except httpx.TransportError as error:
+            await asyncio.sleep(2)  # where the desk has ended, `watch` says so first
+            raise Failed(f"the desk does not answer: {error}") from None
 
 
 def ticking(bars: Iterable[Bar]) -> Iterator[Bar]:
