@@ -35,7 +35,7 @@ GRANT SELECT, INSERT, UPDATE (expires_at), DELETE ON symbol_lockouts TO :"app";
 
 -- An order stays as it was sent: only what becomes of it is written later.
 GRANT SELECT, INSERT, UPDATE (status, reasons, decided_at, decided_by, decision_note, send_by, sent_at, try_at, tries,
-    venue_id, venue_words, filled_qty, filled_avg_price, cancel_asked_at) ON orders TO :"app";
+    venue_id, venue_words, venue_at, filled_qty, filled_avg_price, cancel_asked_at) ON orders TO :"app";
 
 -- People and tokens: nobody's name, role or password is changed, and a token is at most revoked.
 GRANT SELECT, INSERT, UPDATE (owner_id) ON accounts TO :"app";

@@ -147,7 +147,7 @@ def submit(
             sending = _sending(decided, now, send_within(desk.mode.value))
             written = _parameters(actor, decided) | sending | {"replaces": replaces}
             if decisions.write_and_commit(WRITE, written) == 1:
-                return decided | _told_of_sending(sending["send_by"]), True
+                return decided | _told_of_sending(sending["send_by"], replaces=replaces), True
     return _same_again(actor, new), False
 
 
@@ -262,19 +262,28 @@ def as_json(order: Row[Any], now: datetime) -> Shown:
     }
 
 
-def _told_of_sending(send_by: datetime | None, order: Row[Any] | None = None) -> Shown:
+def _told_of_sending(
+    send_by: datetime | None, order: Row[Any] | None = None, replaces: uuid.UUID | None = None
+) -> Shown:
     """What is added to an order that is bound for a venue."""
     if send_by is None:
         return {}
-    told = {
-        name: getattr(order, name, None) for name in ("venue_id", "venue_words", "filled_qty", "filled_avg_price")
-    }
-    return {"send_by": rfc3339(send_by), **{name: amount(value) for name, value in told.items()}}
+    names = ("venue_id", "venue_words", "filled_qty", "filled_avg_price", "venue_at")
+    told = {name: getattr(order, name, None) for name in names}
+    told["replaces"] = order.replaces if order is not None else replaces
+    return {"send_by": rfc3339(send_by), **{name: plain(value) for name, value in told.items()}}
 
 
 def amount(value: Any) -> Any:
     """A decimal as its shortest exact string: `10` for 10.000000000; anything else as it is."""
     return gate.plain(value) if isinstance(value, Decimal) else value
+
+
+def plain(value: Any) -> Any:
+    """What a column holds, as JSON shows it."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return str(value) if isinstance(value, uuid.UUID) else amount(value)
 
 
 def _instant(value: datetime | None) -> str | None:

@@ -93,6 +93,7 @@ class Order(Model):
     # What the venue says of it.
     venue_id: Mapped[str | None] = mapped_column(Text)
     venue_words: Mapped[str | None] = mapped_column(Text)
+    venue_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     filled_qty: Mapped[Decimal | None] = mapped_column(AMOUNT)
     filled_avg_price: Mapped[Decimal | None] = mapped_column(AMOUNT)
     cancel_asked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -85,6 +85,8 @@ AT_THE_VENUE: Json = {
     "send_by": TIME,
     "venue_id": nullable(STRING),
     "venue_words": nullable(STRING),
+    "venue_at": nullable(TIME),
+    "replaces": nullable(ID),
     "filled_qty": nullable(DECIMAL),
     "filled_avg_price": nullable(DECIMAL),
 }
