@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import psycopg
 from flask import Flask
@@ -19,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app.desk import moves, sealing
 from app.desk.actor import Actor
 from app.desk.dispatch import Dispatch
+from app.desk.listening import Listener
 from app.desk.transaction import CONNECTING
 from app.domain.roles import Role
 from app.venues import VenueError
@@ -47,7 +49,9 @@ def start(app: Flask, url: URL) -> None:
     dispatch: Dispatch = app.extensions["dispatch"]
     threading.Thread(target=_dispatch, args=(app, dispatch), name="dispatch", daemon=True).start()
     for mode in dispatch.venues:
-        threading.Thread(target=_follow, args=(app, dispatch, mode), name=f"follow {mode}", daemon=True).start()
+        listener = Listener(dispatch, mode)
+        for work in (_ask, _follow):
+            threading.Thread(target=work, args=(app, listener), name=f"venue {mode}", daemon=True).start()
 
 
 def _run(app: Flask, dsn: str) -> None:
@@ -64,37 +68,39 @@ def _run(app: Flask, dsn: str) -> None:
 
 
 def _dispatch(app: Flask, dispatch: Dispatch) -> None:
-    """Every process sends what is due, for a leader may be frozen; the one that leads hears what became of it. A
-    thread of its own: a venue that is slow must not keep the desk waiting."""
+    """Every process sends what is due, for a leader may be frozen. A thread of its own: a venue that is slow must
+    not keep the desk waiting."""
     while True:
         time.sleep(EVERY)
-        try:
-            with app.app_context():
-                dispatch.once()
-                if leads.is_set():
-                    dispatch.listen()
-        except (DBAPIError, PoolTimeout) as error:
-            log.warning("nothing could be sent: %s", _first_line(error))
-        except Exception:
-            log.exception("sending stumbled, and goes on")
+        _round(app, "nothing could be sent", dispatch.once)
 
 
-def _follow(app: Flask, dispatch: Dispatch, mode: str) -> None:
-    """The leader hears what becomes of orders from the venue's stream; without one the venue is asked, as often
-    as `_dispatch` goes round."""
+def _ask(app: Flask, listener: Listener) -> None:
+    """The leader asks what became of the orders that are open at a venue, and the others seldom."""
+    while True:
+        time.sleep(EVERY)
+        _round(app, "nothing could be heard", lambda: listener.ask(leads=leads.is_set()))
+
+
+def _follow(app: Flask, listener: Listener) -> None:
+    """The leader hears what becomes of them from the venue's stream, where it has one."""
     pause = EVERY
     while True:
         leads.wait()
         began = time.monotonic()
-        try:
-            with app.app_context():
-                dispatch.follow(mode, leads.is_set)
-        except VenueError as error:
-            log.warning("%s: %s", dispatch.venues[mode].name, error)
-        except Exception:
-            log.exception("following a venue stumbled, and begins again")
+        _round(app, "nothing could be heard", lambda: listener.follow(leads.is_set))
         pause = EVERY if time.monotonic() - began > FOLLOW_AGAIN else min(2 * pause, FOLLOW_AGAIN)
         time.sleep(pause)
+
+
+def _round(app: Flask, what: str, work: Callable[[], None]) -> None:
+    try:
+        with app.app_context():
+            work()
+    except (DBAPIError, PoolTimeout, VenueError) as error:
+        log.warning("%s: %s", what, _first_line(error))
+    except Exception:
+        log.exception("%s, and the next round begins", what)
 
 
 def _connect(dsn: str) -> psycopg.Connection:

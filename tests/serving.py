@@ -49,7 +49,8 @@ def application(url: URL, instance: Path, **more: str) -> Iterator[Flask]:
         yield app
     finally:
         app.extensions["live"].stop()
-        app.extensions["dispatch"].close()
+        for venue in app.extensions["dispatch"].venues.values():
+            venue.close()
         with app.app_context():
             for engine in db.engines.values():
                 engine.dispose()

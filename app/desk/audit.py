@@ -39,6 +39,7 @@ ACTIONS = (
     "signal_layers.change",
     "token.create",
     "token.revoke",
+    "venue.answers",
 )
 
 

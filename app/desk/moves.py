@@ -60,6 +60,7 @@ def _statement(which: str, *, many: bool = False) -> TextClause:
 ONE = _statement("orders.id = :order_id")
 ONE_LATE = _statement("orders.id = :order_id AND expires_at <= clock.now")
 ALL = _statement("TRUE", many=True)
+OF_ENGINE = _statement("orders.account_id = :account_id")
 # Several sweepers never collide, and none waits for an order that somebody is just deciding. An array, because IN
 # would be evaluated again for every row where the planner believes that few wait.
 DUE = _statement(
@@ -108,6 +109,12 @@ def cancel_waiting(session: Session, actor: Actor, note: str) -> int:
     # Nothing is released meanwhile: this transaction has the lock on the rules to itself.
     session.connection().exec_driver_sql("SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'")
     return _run(session, ALL, Mover.MODE_CHANGE, OrderStatus.CANCELED, actor, note)
+
+
+def withdraw_waiting(session: Session, actor: Actor) -> int:
+    """Cancel every order of an engine that waits; how many that were."""
+    which = {"account_id": actor.account_id}
+    return _run(session, OF_ENGINE, Mover.ENGINE, OrderStatus.CANCELED, actor, None, **which)
 
 
 def expire_due(actor: Actor, *, most: int = 1000) -> int:

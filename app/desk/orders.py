@@ -268,7 +268,7 @@ def _told_of_sending(
     """What is added to an order that is bound for a venue."""
     if send_by is None:
         return {}
-    names = ("venue_id", "venue_words", "filled_qty", "filled_avg_price", "venue_at")
+    names = ("venue_id", "venue_words", "filled_qty", "filled_avg_price", "venue_at", "cancel_asked_at")
     told = {name: getattr(order, name, None) for name in names}
     told["replaces"] = order.replaces if order is not None else replaces
     return {"send_by": rfc3339(send_by), **{name: plain(value) for name, value in told.items()}}

@@ -62,6 +62,16 @@ def why_not(session: Session, row: Row[Any], place: Row[Any]) -> list[dict[str, 
     return found
 
 
+def made_before(session: Session, row: Row[Any], client_order_id: str) -> bool:
+    """Whether its engine has replaced an order by one of that id already, and merely asks again."""
+    query = select(TABLE.c.id).where(
+        TABLE.c.account_id == row.account_id,
+        TABLE.c.client_order_id == client_order_id,
+        TABLE.c.replaces == row.id,
+    )
+    return session.execute(query).first() is not None
+
+
 def is_free(place: Row[Any]) -> bool:
     """Whether nothing of it can be filled any more."""
     return is_final(OrderStatus(place.status), bound=True)

@@ -97,9 +97,22 @@ def changing_rules() -> Iterator[Session]:
 
 
 @contextmanager
-def recording() -> Iterator[Session]:
-    """A transaction that writes to the record, and changes no rule."""
-    with _beginning(SHARE_RULES) as session:
+def recording(*, of_a_stop: bool = False) -> Iterator[Session]:
+    """A transaction that writes to the record, and changes no rule; on the stops' own connections where it belongs
+    to one."""
+    with _beginning(SHARE_RULES, RULES if of_a_stop else None) as session:
+        yield session
+
+
+# What a stop is answered with besides must not keep its answer waiting.
+GLANCE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = '500ms'"
+
+
+@contextmanager
+def glancing() -> Iterator[Session]:
+    """One snapshot for the answer to a stop, on the stops' own connections. Raises OperationalError when it takes
+    long."""
+    with _beginning(GLANCE, RULES) as session:
         yield session
 
 

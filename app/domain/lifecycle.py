@@ -76,7 +76,8 @@ class Mover(StrEnum):
     VENUE = "venue"  # the venue, as it was heard
 
 
-# From None, an order comes in. Nothing leads out of a final state.
+# From None, an order comes in. Nothing leads out of a final state; only that a venue may turn out to have what the
+# desk had given up.
 MOVES: Mapping[tuple[OrderStatus | None, OrderStatus], frozenset[Mover]] = {
     (None, OrderStatus.BLOCKED): frozenset({Mover.GATE}),
     (None, OrderStatus.PENDING_APPROVAL): frozenset({Mover.GATE}),
@@ -92,6 +93,10 @@ MOVES: Mapping[tuple[OrderStatus | None, OrderStatus], frozenset[Mover]] = {
     (OrderStatus.SENDING, OrderStatus.UNKNOWN): frozenset({Mover.DISPATCH}),
     (OrderStatus.UNKNOWN, OrderStatus.CANCELED): frozenset({Mover.DISPATCH}),
     **{(before, after): frozenset({Mover.VENUE}) for before in ON_THE_WAY for after in VENUE_SAYS},
+    **{
+        (OrderStatus.CANCELED, after): frozenset({Mover.VENUE})
+        for after in VENUE_SAYS - {OrderStatus.VENUE_REJECTED}
+    },
     # What is filled in parts was accepted, and is not merely accepted again.
     **{
         (before, after): frozenset({Mover.VENUE})
@@ -110,7 +115,7 @@ def is_final(status: OrderStatus, *, bound: bool) -> bool:
     """Whether nothing can become of it any more. `bound` for a venue, a released order goes on."""
     if status is OrderStatus.RELEASED:
         return not bound
-    return not any(before is status for before, _ in MOVES)
+    return status is OrderStatus.CANCELED or not any(before is status for before, _ in MOVES)
 
 
 def status_at(stored: OrderStatus, expires_at: datetime | None, now: datetime) -> OrderStatus:

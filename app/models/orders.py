@@ -132,10 +132,11 @@ SOUND = {
     "deadline": "o.status <> 'pending_approval' OR o.expires_at IS NOT NULL",
     # Python cannot read a year beyond 9999.
     "expires_at": "o.expires_at > o.created_at AND o.expires_at < '9999-01-01+00'",
-    # The last line: nothing is released, or goes on, while halted or too late.
+    # The last line: nothing is released, or goes on, while halted or too late; but what the venue has, it has.
     "released": """
         o.status IN ('blocked', 'pending_approval', 'rejected', 'expired', 'canceled')
-        OR o.trading_mode <> 'disabled' AND (o.expires_at IS NULL OR o.decided_at < o.expires_at)
+        OR o.trading_mode <> 'disabled'
+        AND (o.expires_at IS NULL OR o.decided_at < o.expires_at OR o.venue_id IS NOT NULL)
     """,
     "expired": "o.status <> 'expired' OR o.expires_at IS NOT NULL AND o.decided_at = o.expires_at",
     "reasons": """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -40,6 +41,8 @@ class Report:
     venue_id: str | None = None
     filled_qty: Decimal = Decimal(0)
     filled_avg_price: Decimal | None = None
+    at: datetime | None = None  # when it became so
+    ending: bool = False  # its end is asked for already
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ class Refused(VenueError):
 
 
 class Venue(Protocol):
-    """One account at a venue. Every call takes at most `patience` seconds."""
+    """One account at a venue. Every request takes at most `patience` seconds; `send` may take a second one,
+    to find out why it was refused, and `open_orders` a few."""
 
     name: str
     patience: float

@@ -6,8 +6,11 @@ It refuses a client order id that the account has used before, also for orders t
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -21,6 +24,10 @@ from app.settings import AlpacaAccount
 from app.venues import Answer, NoAnswer, NotSent, Refused, Report, VenueOrder
 from app.venues.alpaca_stream import trade_updates
 
+# Its refusal of a client order id that the account has used before.
+DUPLICATE = (40010001, "client_order_id must be unique")
+PENDING_CANCEL = "pending_cancel"
+LARGEST = 16 * 1024 * 1024  # bytes of an answer
 # Alpaca's words: https://docs.alpaca.markets/docs/orders-at-alpaca#order-lifecycle. What is neither filled nor
 # ended is open, however far it has come.
 STATUSES: Mapping[str, OrderStatus] = {
@@ -44,7 +51,10 @@ STATUSES: Mapping[str, OrderStatus] = {
 TURNED_AWAY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
 PAGE = 500  # orders, the most that it lists at once
 MOST_WORDS = 500
-NINE_DIGITS = Decimal("1e-9")
+NINE_DIGITS, MOST = Decimal("1e-9"), Decimal("1e18")
+LISTING = 3  # times the longest request, all pages of a list together
+
+log = logging.getLogger("gunicorn.error.alpaca")
 
 Read = TypeVar("Read")
 
@@ -61,7 +71,8 @@ class Alpaca:
         self._http = httpx.Client(
             base_url=f"{account.url}/v2",
             headers={"APCA-API-KEY-ID": account.key_id, "APCA-API-SECRET-KEY": account.secret_key},
-            timeout=patience,
+            # A connection that does not come about is told apart from an answer that does not, so it comes first.
+            timeout=httpx.Timeout(patience, connect=patience / 2, pool=patience / 4),
             follow_redirects=False,
             trust_env=False,  # nothing of the environment sends orders, or the key, by another way
         )
@@ -79,32 +90,33 @@ class Alpaca:
                 body[name] = plain(value)
         response = self._ask("POST", "/orders", json=body)
         if response.status_code < 300:
-            return _read(response, _report)
+            return _of(order.client_order_id, response)
         if response.status_code in TURNED_AWAY:
             raise NotSent(_words(response))
-        if response.status_code >= 500 or response.status_code == HTTPStatus.REQUEST_TIMEOUT:
+        if not 400 <= response.status_code < 500 or response.status_code == HTTPStatus.REQUEST_TIMEOUT:
             raise NoAnswer(_words(response))
         # It may say no because it has this very order already, from a try whose answer was lost.
         try:
             known = self.find(order.client_order_id)
         except NotSent as error:  # of the question, not of the order
             raise NoAnswer(str(error)) from error
-        return known or Report(order.client_order_id, OrderStatus.VENUE_REJECTED, _words(response))
+        if known is None and _is_duplicate(response):
+            raise NoAnswer("it has the order, and cannot find it yet")
+        return known or Report(
+            order.client_order_id, OrderStatus.VENUE_REJECTED, _words(response), at=datetime.now(UTC)
+        )
 
     def find(self, client_order_id: str) -> Report | None:
         query = {"client_order_id": client_order_id}
         response = self._ask("GET", "/orders:by_client_order_id", params=query)
         if response.status_code == HTTPStatus.NOT_FOUND:
             return _read(response, _no_order)
-        found = _read(_good(response), _report)
-        if found.client_order_id != client_order_id:
-            raise NoAnswer("it told of another order than was asked for")
-        return found
+        return _of(client_order_id, _good(response))
 
     def open_orders(self) -> list[Report]:
         """Page by page, oldest first: an order is seen in one of them, or has ended meanwhile."""
-        found: dict[str, Report] = {}
-        after = None
+        found: dict[str, Report | None] = {}
+        after, until = None, time.monotonic() + LISTING * self.patience
         while True:
             query = {
                 "status": "open",
@@ -113,16 +125,18 @@ class Alpaca:
                 **({"after": after} if after else {}),
             }
             page = _read(_good(self._ask("GET", "/orders", params=query)), list)
+            before = len(found)
             for order in page:
-                report = _reading(_report, order)
-                found[report.client_order_id] = report
+                found[_reading(_id, order)] = _if_it_makes_sense(order)
             if len(page) < PAGE:
-                return list(found.values())
-            after = str(page[-1]["submitted_at"])
+                return [report for report in found.values() if report is not None]
+            if len(found) == before or time.monotonic() > until:
+                raise NoAnswer("its list of open orders does not end")
+            after = _reading(_submitted_at, page[-1])
 
     def updates(self) -> Generator[Report | None, None, None]:
         for order in trade_updates(self._account, self.patience):
-            yield None if order is None else _reading(_report, order)
+            yield None if order is None else _if_it_makes_sense(order)
 
     def cancel(self, venue_id: str) -> None:
         response = self._ask("DELETE", f"/orders/{venue_id}")
@@ -139,8 +153,13 @@ class Alpaca:
 
     def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         try:
-            with _alarm(self.patience):
-                return self._http.request(method, path, **more)
+            with _alarm(self.patience), self._http.stream(method, path, **more) as response:
+                body = bytearray()
+                for part in response.iter_bytes():
+                    body += part
+                    if len(body) > LARGEST:
+                        raise NoAnswer("its answer is too large")
+                return httpx.Response(response.status_code, content=bytes(body))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSent(f"no connection: {error or type(error).__name__}") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
@@ -171,7 +190,7 @@ def _good(response: httpx.Response) -> httpx.Response:
 def _read(response: httpx.Response, kind: Callable[[Any], Read]) -> Read:
     try:
         return _reading(kind, json.loads(response.content, parse_float=Decimal))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NoAnswer("its answer is not JSON") from error
 
 
@@ -182,21 +201,65 @@ def _reading(kind: Callable[[Any], Read], value: Any) -> Read:
         raise NoAnswer(f"its answer makes no sense: {type(error).__name__} {error}") from error
 
 
+def _of(client_order_id: str, response: httpx.Response) -> Report:
+    found = _read(response, _report)
+    if found.client_order_id != client_order_id:
+        raise NoAnswer("it told of another order than was asked for")
+    return found
+
+
+def _if_it_makes_sense(order: Any) -> Report | None:
+    """One order that cannot be understood, perhaps somebody else's, is no reason not to hear of the others."""
+    try:
+        return _reading(_report, order)
+    except NoAnswer as error:
+        log.warning("an order of Alpaca's cannot be understood: %s", error)
+        return None
+
+
+def _id(order: Any) -> str:
+    return str(order["client_order_id"])
+
+
+def _submitted_at(order: Any) -> str:
+    return str(order["submitted_at"])
+
+
 def _report(order: Any) -> Report:
-    average = order.get("filled_avg_price")
+    average, filled = order.get("filled_avg_price"), _exact(order.get("filled_qty") or 0)
+    status = STATUSES[order["status"]]
     return Report(
-        client_order_id=str(order["client_order_id"]),
-        status=STATUSES[order["status"]],
+        client_order_id=_id(order),
+        # What is filled in parts may be about to be canceled, or done for the day.
+        status=OrderStatus.PARTIALLY_FILLED if status is OrderStatus.ACCEPTED and filled else status,
         words=order["status"],
-        venue_id=str(order["id"]),
-        filled_qty=_exact(order.get("filled_qty") or 0),
+        venue_id=str(order["id"]).replace("\0", ""),
+        filled_qty=filled,
         filled_avg_price=None if average is None else _exact(average),
+        at=_instant(order.get("updated_at")),
+        ending=order["status"] == PENDING_CANCEL,
     )
 
 
 def _exact(number: Any) -> Decimal:
-    """To the nine digits behind the point that amounts have here."""
-    return Decimal(str(number)).quantize(NINE_DIGITS)
+    """To the nine digits behind the point that amounts have here, and the eighteen before it. Raises
+    InvalidOperation."""
+    exact = Decimal(str(number)).quantize(NINE_DIGITS)
+    if not 0 <= exact < MOST:
+        raise InvalidOperation(f"{exact} is no amount")
+    return exact
+
+
+def _instant(text: Any) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return instant if instant.tzinfo is not None else None
+
+
+def _is_duplicate(response: httpx.Response) -> bool:
+    return any(str(sign) in response.text for sign in DUPLICATE)
 
 
 def _no_order(body: Any) -> None:
@@ -206,4 +269,4 @@ def _no_order(body: Any) -> None:
 
 def _words(response: httpx.Response) -> str:
     """As the venue gave them."""
-    return response.text[:MOST_WORDS] or f"status {response.status_code}"
+    return response.text.replace("\0", "")[:MOST_WORDS] or f"status {response.status_code}"

@@ -133,7 +133,7 @@ def _at_the_venues(form: ModeForm) -> dict[str, Any]:
     try:
         named = frozenset(map(str, form.protective_stops.data or ()))
         ended = {"canceled_orders": dispatch.cancel_open(actor(), named)} if form.cancel_open_orders.data else {}
-        return ended | dispatch.outstanding()
+        return ended | dispatch.outstanding(of_a_stop=True)
     except Exception:
         current_app.logger.exception("the trading mode was changed; what is at the venues cannot be told")
         return {"sending": None, "unknown": None, "open_orders": None, "open_orders_total": None}

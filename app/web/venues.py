@@ -18,5 +18,6 @@ def dispatch() -> Dispatch:
 
 def snapshot() -> dict[str, Any]:
     """The desk as a page shows it, with what is at the venues where one is connected."""
+    shown = state.snapshot()  # first: what is newer than its version is shown again with the next one
     outstanding = dispatch().outstanding()
-    return state.snapshot() | ({"venue": outstanding} if outstanding else {})
+    return shown | ({"venue": outstanding} if outstanding else {})

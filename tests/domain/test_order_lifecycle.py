@@ -54,6 +54,13 @@ CONTRACT = {
     ("partially_filled", "venue_rejected"): {"venue"},
     ("partially_filled", "venue_canceled"): {"venue"},
     ("partially_filled", "venue_expired"): {"venue"},
+    # Given up, and there all the same.
+    ("canceled", "accepted"): {"venue"},
+    ("canceled", "partially_filled"): {"venue"},
+    ("canceled", "filled"): {"venue"},
+    ("canceled", "replaced"): {"venue"},
+    ("canceled", "venue_canceled"): {"venue"},
+    ("canceled", "venue_expired"): {"venue"},
 }
 GOES_ON = {"pending_approval", "sending", "unknown", "accepted", "partially_filled"}
 
@@ -64,8 +71,11 @@ def test_these_moves_are_legal_and_no_others(before: OrderStatus | None, after: 
     assert is_legal(before, after, mover) is (mover in CONTRACT.get((before, after), ()))
 
 
-def test_nothing_leads_out_of_a_final_state() -> None:
-    assert {before for before, _ in MOVES} == {None, "released", *GOES_ON}
+def test_nothing_leads_out_of_a_final_state_but_what_the_venue_has_all_the_same() -> None:
+    assert {before for before, _ in MOVES} == {None, "released", "canceled", *GOES_ON}
+    assert {mover for (before, _), movers in MOVES.items() for mover in movers if before == "canceled"} == {
+        "venue"
+    }
 
 
 @pytest.mark.parametrize("status", OrderStatus)

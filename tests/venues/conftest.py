@@ -51,8 +51,8 @@ def venue() -> Iterator[Venue]:
 @pytest.fixture
 def dispatch(venue: Venue, app: Flask, desk: Desk) -> Iterator[Dispatch]:
     alpaca = Alpaca(venue.account, "paper", PATIENCE)
-    with app.app_context(), closing(Dispatch({"paper": alpaca}, WITHIN)) as made:
-        yield made
+    with app.app_context(), closing(alpaca):
+        yield Dispatch({"paper": alpaca}, WITHIN)
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
-from app.desk.dispatch import venue_order_id
+from app.desk.dispatch import Dispatch
+from app.desk.listening import Listener
+from app.desk.steps import venue_order_id
 from tests.serving import Desk
 from tests.venues.stand_in import Venue
 
@@ -51,3 +53,9 @@ def too_late(desk: Desk, order_id: uuid.UUID) -> None:
         " try_at = clock_timestamp() WHERE id = %s",
         order_id,
     )
+
+
+def hear(dispatch: Dispatch) -> None:
+    """As the leader asks what became of open orders, when it is time for that."""
+    for mode in dispatch.venues:
+        Listener(dispatch, mode).ask()

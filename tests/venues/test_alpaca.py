@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -172,3 +173,84 @@ def test_what_it_says_of_itself_is_handed_on(alpaca: Alpaca) -> None:
 def test_the_key_is_not_written_anywhere(alpaca: Alpaca, venue: Venue) -> None:
     account = venue.account
     assert KEY["APCA-API-SECRET-KEY"] not in repr(account) + repr(alpaca) + repr(vars(alpaca))
+
+
+def test_a_duplicate_that_cannot_be_found_yet_is_not_rejected(
+    venue: Venue, alpaca: Alpaca, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it is refused as a duplicate proves that it is there."""
+    alpaca.send(order())
+    look = venue.look
+    not_found = (404, {"code": 40410000, "message": "order not found"})
+    monkeypatch.setattr(
+        venue, "look", lambda method, path, query: not_found if "by_client" in path else look(method, path, query)
+    )
+    with pytest.raises(NoAnswer):
+        alpaca.send(order())
+
+
+def test_an_answer_about_another_order_is_none(
+    venue: Venue, alpaca: Alpaca, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = venue.place
+    monkeypatch.setattr(venue, "place", lambda body: (200, place(body)[1] | {"client_order_id": "cs-2"}))
+    with pytest.raises(NoAnswer):
+        alpaca.send(order())
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_redirect_is_no_rejection(status: int, venue: Venue, alpaca: Alpaca) -> None:
+    venue.fails = status
+    with pytest.raises(NoAnswer):
+        alpaca.send(order())
+
+
+def test_a_list_without_end_is_given_up(venue: Venue, alpaca: Alpaca, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"status": "new", "filled_qty": "0", "submitted_at": "2026-03-02T10:00:00Z"}
+    page = [{**one, "id": str(number), "client_order_id": f"x{number}"} for number in range(PAGE)]
+    monkeypatch.setattr(venue, "look", lambda method, path, query: (200, page))
+    with pytest.raises(NoAnswer, match="does not end"):
+        alpaca.open_orders()
+
+
+def test_an_order_of_others_that_makes_no_sense_is_left_out(venue: Venue, alpaca: Alpaca) -> None:
+    alpaca.send(order())
+    alpaca.send(order(2))
+    [theirs] = venue.known("cs-2")
+    theirs["filled_qty"] = "many"
+    assert [report.client_order_id for report in alpaca.open_orders()] == ["cs-1"]
+
+
+def test_an_answer_without_end_is_given_up(venue: Venue, alpaca: Alpaca, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.venues.alpaca.LARGEST", 1000)
+    monkeypatch.setattr(venue, "look", lambda method, path, query: (200, ["x" * 2000]))
+    with pytest.raises(NoAnswer, match="too large"):
+        alpaca.open_orders()
+
+
+@pytest.mark.parametrize("words", ["pending_cancel", "done_for_day", "calculated"])
+def test_what_is_filled_in_parts_stays_so_whatever_else_is_said(words: str, venue: Venue, alpaca: Alpaca) -> None:
+    alpaca.send(order())
+    venue.fill("cs-1", "4", "151")
+    venue.end("cs-1", words)
+    report = alpaca.find("cs-1")
+    assert report
+    assert (report.status, report.filled_qty, report.ending) == (
+        OrderStatus.PARTIALLY_FILLED,
+        4,
+        words == "pending_cancel",
+    )
+
+
+def test_an_instant_is_read_to_the_microsecond(venue: Venue, alpaca: Alpaca) -> None:
+    alpaca.send(order())
+    venue.known("cs-1")[0]["updated_at"] = "2026-03-02T10:00:00.123456789Z"
+    report = alpaca.find("cs-1")
+    assert report
+    assert report.at == datetime(2026, 3, 2, 10, 0, 0, 123456, UTC)
+
+
+def test_a_rejection_is_words_that_can_be_written_down(venue: Venue, alpaca: Alpaca) -> None:
+    venue.rejects = {"code": 40310000, "message": "no\0no"}
+    report = alpaca.send(order())
+    assert "\0" not in report.words

@@ -5,16 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from flask import Flask
 
-from app.desk import approvals, config
+from app.desk import approvals, config, orders
 from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch, venue_order_id
+from app.desk.dispatch import Dispatch
+from app.desk.errors import Conflict
+from app.desk.steps import venue_order_id
+from app.domain.risk import TradingMode
 from tests.at_once import at_once
 from tests.serving import TESTER, Desk
-from tests.venues.sending import Release, later, reasons, status
+from tests.venues.sending import Release, hear, later, reasons, status
 from tests.venues.stand_in import Venue
 
 Replace = Callable[..., uuid.UUID]
@@ -45,7 +49,7 @@ def rounds(dispatch: Dispatch, desk: Desk, *order_ids: uuid.UUID) -> None:
         for order_id in order_ids:
             later(desk, order_id)
         dispatch.once()
-        dispatch.listen()
+        hear(dispatch)
 
 
 def open_there(venue: Venue) -> list[str]:
@@ -143,3 +147,46 @@ def test_what_was_filled_meanwhile_is_not_replaced(
     rounds(dispatch, desk, new)
     assert (status(desk, new), reasons(desk, new)) == ("canceled", ["replaced_order_filled"])
     assert venue.known(venue_order_id(new)) == []
+
+
+def test_the_new_one_is_sent_at_once_when_the_old_one_has_ended(
+    sent: uuid.UUID, replace: Replace, venue: Venue, desk: Desk
+) -> None:
+    """In the very request: no more of a gap than it takes, for a position may be without its stop."""
+    new = replace(sent, 7)
+    assert (status(desk, sent), status(desk, new)) == ("venue_canceled", "accepted")
+
+
+def test_the_same_replacement_again_is_the_same_order(
+    sent: uuid.UUID, dispatch: Dispatch, engine: Actor, venue: Venue
+) -> None:
+    first, made = dispatch.replace(engine, sent, {"qty": Decimal(7)}, "again")
+    second, made_again = dispatch.replace(engine, sent, {"qty": Decimal(7)}, "again")
+    assert (made, made_again, second["id"], second["replaces"]) == (True, False, first["id"], str(sent))
+
+
+def test_an_order_of_another_mode_is_not_replaced(
+    sent: uuid.UUID, dispatch: Dispatch, engine: Actor, venue: Venue, desk: Desk
+) -> None:
+    """Or its stop would be taken away in one account, and be put up in another."""
+    config.change_mode(TESTER, TradingMode.LIVE, leaving=TradingMode.PAPER, reason="to the real thing")
+    with pytest.raises(Conflict, match="the mode is live"):
+        dispatch.replace(engine, sent, {"qty": Decimal(7)}, "b")
+    assert (status(desk, sent), desk.sql("SELECT count(*) FROM orders")) == ("accepted", [(1,)])
+
+
+def test_nor_when_the_mode_changes_in_between(
+    sent: uuid.UUID, dispatch: Dispatch, engine: Actor, venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatch.venues = {**dispatch.venues, "live": dispatch.venues["paper"]}
+
+    def submit(*of: Any, **more: Any) -> Any:
+        config.change_mode(TESTER, TradingMode.LIVE, leaving=TradingMode.PAPER, reason="to the real thing")
+        config.replace(TESTER, {"operator_approval": {"require_approval_for_live": False}}, expected_versions=None)
+        return made(*of, **more)
+
+    made = orders.submit
+    monkeypatch.setattr(orders, "submit", submit)
+    new, _ = dispatch.replace(engine, sent, {"qty": Decimal(7)}, "b")
+    assert (new["status"], [reason["code"] for reason in new["reasons"]]) == ("canceled", ["mode_changed"])
+    assert (status(desk, sent), len(venue.orders)) == ("accepted", 1)

@@ -3,20 +3,26 @@ back."""
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from app.desk import approvals, config, lockouts, orders
 from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch, venue_order_id
+from app.desk.dispatch import FRESH, Dispatch
 from app.desk.errors import Decided
+from app.desk.steps import venue_order_id
+from app.desk.transaction import changing_rules
 from app.domain.lifecycle import LockoutType
 from app.domain.risk import TradingMode
 from app.venues import VenueOrder
+from tests.at_once import at_once, until
 from tests.desk.orders import new_order
 from tests.serving import TESTER, Desk
 from tests.venues.sending import (
@@ -25,6 +31,7 @@ from tests.venues.sending import (
     Release,
     actions,
     at_the_venue,
+    hear,
     later,
     reasons,
     status,
@@ -89,12 +96,20 @@ def test_many_are_sent_in_one_round(release: Release, dispatch: Dispatch, venue:
     assert len(venue.orders) == 20
 
 
-def test_two_who_send_at_once_send_one(release: Release, dispatch: Dispatch, venue: Venue, desk: Desk) -> None:
-    order_id = release()
-    for _ in range(3):
-        dispatch.forward(order_id, TESTER)
-        dispatch.once()
-    assert (at_the_venue(venue, order_id), venue.asked.count("POST /v2/orders")) == (1, 1)
+def test_many_who_send_at_once_send_one(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk, app: Flask
+) -> None:
+    venue.before = PATIENCE / 5
+
+    def forward(order_id: uuid.UUID) -> None:
+        with app.app_context():
+            dispatch.forward(order_id, TESTER)
+
+    for number in range(5):
+        order_id = release(client_order_id=f"n{number}")
+        at_once(*[partial(forward, order_id)] * 4)
+        assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("accepted", 1)
+    assert venue.asked.count("POST /v2/orders") == 5
 
 
 # What stops it on the way
@@ -294,6 +309,116 @@ def test_a_venue_that_cannot_be_asked_leaves_it_unknown_and_is_asked_on(
     assert status(desk, order_id) == "accepted"
 
 
+def test_it_is_looked_for_as_long_as_it_takes(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    venue.hangs_up = True
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fails = 503
+    too_late(desk, order_id)
+    dispatch.once()
+    assert status(desk, order_id) == "unknown"
+    desk.sql("UPDATE orders SET tries = 100000")
+    venue.fails = None
+    later(desk, order_id)
+    dispatch.once()
+    assert status(desk, order_id) == "accepted"
+
+
+def test_one_that_cannot_be_taken_up_does_not_stand_in_front_of_the_others(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd, other = release(client_order_id="odd"), release(client_order_id="other")
+    for order_id in (odd, other):
+        later(desk, order_id)
+
+    def stumble(self: Dispatch, session: Any, row: Any, actor: Actor) -> Callable[[], None]:
+        raise RuntimeError
+
+    with monkeypatch.context() as stumbling:
+        stumbling.setattr(Dispatch, "_claim", stumble)
+        dispatch.once()
+    assert desk.sql("SELECT count(*) FROM orders WHERE try_at <= clock_timestamp()") == [(0,)]
+
+
+@pytest.mark.parametrize("patiences", [0.5, 2.9])
+def test_a_not_found_is_not_believed_before_no_request_can_be_under_way_any_more(
+    patiences: float, release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
+) -> None:
+    venue.fails = 503
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    venue.fails = None
+    desk.sql("UPDATE orders SET try_at = clock_timestamp()")
+    desk.sql(
+        "UPDATE orders SET sent_at = clock_timestamp() - make_interval(secs => %s)", FRESH + patiences * PATIENCE
+    )
+    dispatch.once()
+    assert (status(desk, order_id), venue.asked.count("POST /v2/orders")) == ("sending", 1)
+
+
+def test_nor_is_an_answer_that_is_older_than_that(
+    release: Release,
+    dispatch: Dispatch,
+    venue: Venue,
+    desk: Desk,
+    engine: Actor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that was frozen between its question and what it does about the answer."""
+    venue.fails = 503
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    dispatch.cancel(engine, order_id)
+    venue.fails = None
+    desk.sql("UPDATE orders SET try_at = clock_timestamp()")
+    alpaca = dispatch.venues["paper"]
+    find = alpaca.find
+
+    def find_and_freeze(client_order_id: str) -> Any:
+        found = find(client_order_id)
+        desk.sql("UPDATE orders SET sent_at = sent_at")  # as if the venue had taken it up just now
+        return found
+
+    monkeypatch.setattr(alpaca, "find", find_and_freeze)
+    dispatch.once()
+    assert status(desk, order_id) == "sending"
+
+
+def test_no_error_says_that_nothing_was_done_once_it_may_be_there(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk, engine: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = release()
+    shown = orders.get(engine, order_id)
+
+    def busy(*of: Any) -> Any:
+        raise RuntimeError
+
+    monkeypatch.setattr(orders, "get", busy)
+    assert dispatch.sent_on(engine, shown) == shown
+    assert at_the_venue(venue, order_id) == 1
+
+
+def test_nothing_enters_sending_while_a_stop_is_being_made(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk, app: Flask
+) -> None:
+    order_id = release()
+
+    def forward() -> None:
+        with app.app_context():
+            dispatch.forward(order_id, TESTER)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    with changing_rules() as session:
+        session.execute(text("UPDATE risk_configs SET trading_mode = 'disabled' WHERE is_active"))
+        thread.start()
+        until(lambda: desk.sql("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        assert (status(desk, order_id), venue.asked) == ("released", [])
+    thread.join(60)
+    assert (status(desk, order_id), reasons(desk, order_id), venue.asked) == ("canceled", ["trading_disabled"], [])
+
+
 def test_who_was_held_up_after_the_claim_does_not_send(
     release: Release, dispatch: Dispatch, venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,11 +448,11 @@ def test_fills_come_back_in_parts(
     order_id = release()
     dispatch.forward(order_id, TESTER)
     venue.fill(venue_order_id(order_id), "4", "151.10")
-    dispatch.listen()
+    hear(dispatch)
     shown = orders.get(engine, order_id)
     assert (shown["status"], shown["filled_qty"], shown["filled_avg_price"]) == ("partially_filled", "4", "151.1")
     venue.fill(venue_order_id(order_id), "6", "151.25")
-    dispatch.listen()
+    hear(dispatch)
     shown = orders.get(engine, order_id)
     assert (shown["status"], shown["filled_qty"], shown["filled_avg_price"]) == ("filled", "10", "151.25")
     assert actions(desk, order_id)[-2:] == ["order.venue", "order.venue"]
@@ -337,8 +462,8 @@ def test_what_is_no_news_is_no_event(release: Release, dispatch: Dispatch, venue
     order_id = release()
     dispatch.forward(order_id, TESTER)
     before = actions(desk, order_id)
-    dispatch.listen()
-    dispatch.listen()
+    hear(dispatch)
+    hear(dispatch)
     assert actions(desk, order_id) == before
 
 
@@ -358,7 +483,7 @@ def test_its_end_there_comes_back(
     order_id = release()
     dispatch.forward(order_id, TESTER)
     venue.end(venue_order_id(order_id), word)
-    dispatch.listen()
+    hear(dispatch)
     assert status(desk, order_id) == expected
 
 
@@ -369,12 +494,28 @@ def test_what_came_to_the_venue_after_it_was_given_up_is_canceled_there(
     order_id = release()
     too_late(desk, order_id)
     dispatch.once()
-    assert status(desk, order_id) == "canceled"
-    report = dispatch.venues["paper"].send(stray(order_id))
-    dispatch._heard(order_id, dispatch.venues["paper"], report, TESTER)()
-    assert status(desk, order_id) == "canceled"
+    assert (status(desk, order_id), reasons(desk, order_id)) == ("canceled", ["send_deadline"])
+    dispatch.venues["paper"].send(stray(order_id))
+    hear(dispatch)
     assert venue.known(venue_order_id(order_id))[0]["status"] == "canceled"
-    assert actions(desk, order_id)[-1] == "order.cancel_at_venue"
+    hear(dispatch)
+    assert (status(desk, order_id), reasons(desk, order_id)) == ("venue_canceled", [])
+    assert actions(desk, order_id)[-3:] == ["order.venue", "order.cancel_at_venue", "order.venue"]
+
+
+def test_what_was_filled_after_it_was_given_up_is_filled(
+    release: Release, dispatch: Dispatch, venue: Venue, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    order_id = release()
+    too_late(desk, order_id)
+    dispatch.once()
+    dispatch.venues["paper"].send(stray(order_id))
+    venue.fill(venue_order_id(order_id), "10", "151")
+    report = dispatch.venues["paper"].find(venue_order_id(order_id))
+    assert report
+    dispatch.heard(order_id, dispatch.venues["paper"], report, TESTER)()
+    assert desk.sql("SELECT status, filled_qty FROM orders WHERE id = %s", order_id) == [("filled", 10)]
+    assert "was given up, but is filled" in caplog.text
 
 
 def stray(order_id: uuid.UUID) -> VenueOrder:
@@ -417,7 +558,7 @@ def test_what_is_withdrawn_while_nobody_knows_where_it_is_is_canceled_once_it_is
     venue.fails = None
     later(desk, order_id)
     dispatch.once()
-    dispatch.listen()
+    hear(dispatch)
     assert status(desk, order_id) == "venue_canceled"
 
 

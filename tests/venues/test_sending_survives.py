@@ -17,9 +17,10 @@ import pytest
 from flask import Flask
 
 from app.desk import dispatch as sending
-from app.desk import orders
+from app.desk import orders, steps
 from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch, venue_order_id
+from app.desk.dispatch import Dispatch
+from app.desk.steps import venue_order_id
 from app.extensions import db
 from app.venues.alpaca import Alpaca
 from tests.at_once import Caller, Reply, until
@@ -37,7 +38,8 @@ def way_to(venue: Venue) -> Dispatch:
 
 @pytest.fixture
 def dispatch(venue: Venue) -> Iterator[Dispatch]:
-    with closing(way_to(venue)) as made:
+    made = way_to(venue)
+    with closing(made.venues["paper"]):
         yield made
 
 
@@ -88,7 +90,7 @@ def in_the_middle_of_sending(dispatch: Dispatch) -> None:
 
 def in_the_middle_of_a_transaction(dispatch: Dispatch) -> None:
     """Written, and not committed: the second move is that to what the venue said."""
-    move, moves = sending._move, []
+    move, moves = steps.move, []
 
     def moves_and_dies(*args: Any, **kwargs: Any) -> None:
         move(*args, **kwargs)
@@ -96,7 +98,7 @@ def in_the_middle_of_a_transaction(dispatch: Dispatch) -> None:
         if len(moves) == 2:
             die()
 
-    sending._move = moves_and_dies  # type: ignore[assignment]
+    steps.move = moves_and_dies  # type: ignore[assignment]
 
 
 STEPS: dict[str, Callable[[Dispatch], None]] = {
@@ -104,7 +106,7 @@ STEPS: dict[str, Callable[[Dispatch], None]] = {
     "claimed, not committed": after("_claim", die),
     "claimed, not sent": before("_send", die),
     "sent, no answer read": in_the_middle_of_sending,
-    "answered, not recorded": before("_heard", die),
+    "answered, not recorded": before("heard", die),
     "recorded, not committed": in_the_middle_of_a_transaction,
     "recorded": after("_send", die),
 }

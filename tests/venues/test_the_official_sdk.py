@@ -22,7 +22,7 @@ from alpaca.trading.requests import (
     TrailingStopOrderRequest,
 )
 
-from app.desk.dispatch import venue_order_id
+from app.desk.steps import venue_order_id
 from tests.at_once import Caller, until
 from tests.serving import Server
 from tests.venues.stand_in import Venue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.desk import audit
-from app.desk.dispatch import WHY_NOT_SENT
+from app.desk.steps import WHY_NOT_SENT
 from app.domain.gate import OrderType, ReasonCode, Side, SignalLayer, TimeInForce
 from app.domain.lifecycle import LockoutType, OrderStatus
 from app.domain.risk import (
@@ -86,6 +86,7 @@ AT_THE_VENUE: Json = {
     "venue_id": nullable(STRING),
     "venue_words": nullable(STRING),
     "venue_at": nullable(TIME),
+    "cancel_asked_at": nullable(TIME),
     "replaces": nullable(ID),
     "filled_qty": nullable(DECIMAL),
     "filled_avg_price": nullable(DECIMAL),
@@ -93,8 +94,10 @@ AT_THE_VENUE: Json = {
 OUTSTANDING: Json = {
     "sending": nullable(INTEGER),
     "unknown": nullable(INTEGER),
+    "on_the_way": nullable(array_of(ref("OpenOrder"))),
     "open_orders": nullable(array_of(ref("OpenOrder"))),
     "open_orders_total": nullable(INTEGER),
+    "silent_since": nullable(TIME),
 }
 WAITING: Json = ORDER | {
     "status": {"const": str(OrderStatus.PENDING_APPROVAL)},
