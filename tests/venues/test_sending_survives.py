@@ -131,7 +131,7 @@ def in_a_process_that(suffers: Callable[[Dispatch], None], app: Flask, venue: Ve
 def take_up(desk: Desk, dispatch: Dispatch, order_id: uuid.UUID) -> None:
     """What another process does once so much time has passed."""
     desk.sql(
-        "UPDATE orders SET sent_at = sent_at - interval '1 h', try_at = clock_timestamp() WHERE id = %s", order_id
+        "UPDATE orders SET sent_at = sent_at - interval '3 h', try_at = clock_timestamp() WHERE id = %s", order_id
     )
     dispatch.once()
 
