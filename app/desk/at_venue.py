@@ -29,7 +29,7 @@ def outstanding(session: Session) -> Shown:
     and of those that are open there, stops marked as protective; and since when a venue has not answered."""
     now = orders.database_now(session)
     groups = select(TABLE.c.status, func.count()).where(SENT).group_by(TABLE.c.status)
-    counted: dict[str, int] = dict(session.execute(groups).tuples().all())
+    counted: dict[str, int] = {row[0]: row[1] for row in session.execute(groups)}
     unknown_first = (TABLE.c.status == OrderStatus.UNKNOWN).desc()
     on_the_way = session.execute(select(TABLE).where(SENT).order_by(unknown_first, TABLE.c.seq).limit(MOST))
     is_open = session.execute(select(TABLE).where(OPEN).order_by(TABLE.c.seq).limit(MOST))

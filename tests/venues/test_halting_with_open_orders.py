@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.at_once import Caller, until
@@ -133,3 +134,45 @@ def test_without_a_venue_the_answer_is_as_before(desk: Any, operator: Any) -> No
     answer = operator.put("/mode", CANCEL | {"protective_stops": []})
     assert (answer.status_code, answer.json) == (200, {"trading_mode": "disabled"})
     assert "venue" not in operator.get("/state").json
+
+
+def test_what_was_not_confirmed_ends_though_the_process_that_was_asked_is_gone(day: Day) -> None:
+    """All are marked before the first is spoken of."""
+    order_ids = [day.limit, *(day.send(type="limit", limit_price="100") for _ in range(19))]
+    day.venue.slow = 1.0
+    answer = day.operator.put("/mode", CANCEL).json
+    assert {order["id"] for order in answer["canceled_orders"]} == set(order_ids)
+    assert all(order["cancel_asked_at"] for order in answer["canceled_orders"])
+    for worker in psutil.Process(day.server.process.pid).children():
+        worker.kill()
+    day.venue.slow = 0.0
+    until(lambda: {day.there(order_id) for order_id in order_ids} == {"canceled"}, 60)
+    assert day.there(day.stop) == "new"
+
+
+def test_a_halt_counts_and_names_what_is_on_its_way(day: Day) -> None:
+    day.venue.hangs_up = True
+    sent = day.engine.post("/orders", body()).json
+    assert sent["status"] == "sending"
+    day.venue.fails = 503
+    answer = day.operator.put("/mode", HALT).json
+    assert (answer["sending"], answer["unknown"]) == (1, 0)
+    assert [(order["id"], order["venue_order_id"]) for order in answer["on_the_way"]] == [
+        (sent["id"], f"cs-{sent['id']}")
+    ]
+
+
+def test_an_engine_withdraws_all_that_is_open_of_its_own(day: Day) -> None:
+    for number in range(30):
+        day.send(type="limit", limit_price="100", client_order_id=f"n{number}")
+    day.operator.put("/approval-config", {"auto_approve_paper": False})
+    waits = day.engine.post("/orders", body()).json
+    day.venue.slow = 0.5
+    began = time.monotonic()
+    results = day.engine("DELETE", "//v2/orders").json
+    assert {result["status"] for result in results} == {200}
+    assert len(results) == 33
+    assert time.monotonic() - began < 20
+    assert day.status(waits["id"]) == "canceled"
+    day.venue.slow = 0.0
+    until(lambda: {order["status"] for order in day.venue.orders.values()} == {"canceled"}, 60)
