@@ -94,12 +94,15 @@ class DoorOrderForm(_DoorForm):
 
 
 class ReplaceForm(_DoorForm):
-    """`PATCH /v2/orders/{id}`: what is to be another."""
+    """`PATCH /v2/orders/{id}`: what is to be another. `reference_price` is the desk's own: the price of now."""
 
     one_of_is_needed = True
-    nullable = frozenset({"qty", "time_in_force", "limit_price", "stop_price", "client_order_id"})
+    nullable = frozenset(
+        {"qty", "time_in_force", "limit_price", "stop_price", "client_order_id", "reference_price"}
+    )
     qty = ExactField("Quantity")
     time_in_force = StringField("Time in force", [IfGiven(), OneOf(TimeInForce)])
     limit_price = ExactField("Limit price")
     stop_price = ExactField("Stop price")
     client_order_id = StringField("Client order id", [IfGiven(), Text(1, MAX_CLIENT_ORDER_ID_LENGTH), Printable()])
+    reference_price = ExactField("Reference price")

@@ -49,8 +49,7 @@ def application(url: URL, instance: Path, **more: str) -> Iterator[Flask]:
         yield app
     finally:
         app.extensions["live"].stop()
-        for venue in app.extensions["dispatch"].venues.values():
-            venue.close()
+        app.extensions["dispatch"].close()
         with app.app_context():
             for engine in db.engines.values():
                 engine.dispose()

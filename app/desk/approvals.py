@@ -19,7 +19,7 @@ from app.desk.orders import TABLE, Shown
 from app.desk.transaction import reading, recording
 from app.domain import gate
 from app.domain.lifecycle import Mover, OrderStatus, owns
-from app.domain.symbols import EVERY_SYMBOL
+from app.domain.symbols import EVERY_SYMBOL, instrument
 from app.models import Account
 
 OWN_ENGINE = "nobody approves an order of an engine that they own"
@@ -34,15 +34,17 @@ def waiting(
     if after is not None:
         query = query.where(tuple_(TABLE.c.expires_at, TABLE.c.id) > after)
     rows = session.execute(query.order_by(TABLE.c.expires_at, TABLE.c.id).limit(limit)).all()
-    by_ticker: dict[str, list[gate.Lockout]] = {}
+    by_instrument: dict[str, list[gate.Lockout]] = {}
     for lockout in desk.lockouts:
-        by_ticker.setdefault(lockout.ticker, []).append(lockout)
-    of_all = by_ticker.get(EVERY_SYMBOL, [])
+        by_instrument.setdefault(instrument(lockout.ticker), []).append(lockout)
+    of_all = by_instrument.get(EVERY_SYMBOL, [])
     return [
         (
             row,
             gate.blockers(
-                orders.gate_order(row), replace(desk, lockouts=by_ticker.get(row.ticker, []) + of_all), now
+                orders.gate_order(row),
+                replace(desk, lockouts=by_instrument.get(instrument(row.ticker), []) + of_all),
+                now,
             ),
         )
         for row in rows

@@ -22,7 +22,7 @@ from app.domain.risk import (
     read_section,
 )
 from app.domain.roles import Act
-from app.models import RiskConfig
+from app.models import AuditEvent, RiskConfig
 
 Section = TypeVar("Section", OperatorApproval, SignalLayers)
 
@@ -221,3 +221,18 @@ def change_mode(
             )
             moves.cancel_waiting(session, actor, f"the trading mode was changed from {present} to {to}")
         return ModeChange(previous=present, current=to)
+
+
+def mode_of_account() -> TradingMode:
+    """The mode whose account is meant where the account at the venue is asked for: the present one. While trading
+    is disabled it is the one that was left for that, so that nobody is shown the account of real money who did not
+    trade it; paper where the record does not say."""
+    with reading() as session:
+        present = TradingMode(active_row(session).trading_mode)
+        if present is not TradingMode.DISABLED:
+            return present
+        changes = select(AuditEvent.before, AuditEvent.after).where(AuditEvent.action == "mode.change")
+        last = session.execute(changes.order_by(AuditEvent.id.desc()).limit(1)).one_or_none()
+    if last is None or last.after != {"trading_mode": present.value} or last.before == last.after:
+        return TradingMode.PAPER
+    return TradingMode(last.before["trading_mode"])

@@ -62,6 +62,10 @@ class Dispatch:
         self.venues = venues
         self._within = send_within
 
+    def close(self) -> None:
+        for venue in self.venues.values():
+            venue.close()
+
     def send_within(self, mode: str) -> int | None:
         """For how many seconds after its release an order of that mode may be sent; None where it is not."""
         return self._within if mode in self.venues else None

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, literal, select, text, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    TextClause,
+    and_,
+    literal,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from app.desk.actor import Actor
 from app.desk.orders import Shown, as_json, database_now
 from app.desk.transaction import reading
-from app.domain.lifecycle import OrderStatus, is_final
+from app.domain.gate import Side
+from app.domain.lifecycle import OrderStatus
 from app.models import Order
+from app.models import orders as orders_table
 
 TABLE = Order.__table__
 WAITS = text("orders.status = 'pending_approval'")  # literal: a bound status misses the partial index
-# A released order that goes to no venue is its engine's to execute, so nobody here knows of its end.
-MAY_CHANGE = TABLE.c.status.in_([status.value for status in OrderStatus if not is_final(status, bound=True)])
+# As the indexes have them.
+MAY_CHANGE, HAS_ENDED = text(f"orders.{orders_table.MAY_CHANGE}"), text(f"orders.{orders_table.HAS_ENDED}")
 WALKED = ("ticker", "account_id", "status")  # what a list is narrowed by, and has an index with `seq`
 END_OF_LIST = 2**63 - 1
 
@@ -77,6 +91,19 @@ def _written(is_so: dict[str, Any], before: int, limit: int) -> Select[Any]:
     return one_value.order_by(column.desc(), seq.desc()).limit(limit)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an engine asks for of its own orders; `after` and `until` are exclusive."""
+
+    account_id: int
+    after: datetime | None
+    until: datetime | None
+    sides: Sequence[str]
+    tickers: Sequence[str]
+    newest_first: bool
+    limit: int
+
+
 def chosen(
     actor: Actor,
     *,
@@ -90,24 +117,50 @@ def chosen(
 ) -> list[Shown]:
     """Up to `limit` of an engine's own orders, by when they came in; those that may still change, or the others,
     or all. `after` and `until` are exclusive."""
+    if actor.account_id is None:
+        return []
+    sides = (side,) if side else tuple(Side)
+    wanted = Wanted(actor.account_id, after, until, sides, tickers, newest_first, limit)
     with reading() as session:
         now = database_now(session)
-        query = select(TABLE).where(TABLE.c.account_id == actor.account_id)
-        if is_open is not None:
-            late = and_(WAITS, TABLE.c.expires_at <= now)
-            changes = and_(MAY_CHANGE, ~late)
-            query = query.where(changes if is_open else ~changes)
-        if after is not None:
-            query = query.where(TABLE.c.created_at > after)
-        if until is not None:
-            query = query.where(TABLE.c.created_at < until)
-        if side is not None:
-            query = query.where(TABLE.c.side == side)
-        if tickers:
-            query = query.where(TABLE.c.ticker.in_(tickers))
-        seq = TABLE.c.seq
-        rows = session.execute(query.order_by(seq.desc() if newest_first else seq).limit(limit)).all()
+        rows = session.execute(_chosen(wanted, is_open, now)).all()
     return [as_json(row, now) for row in rows]
+
+
+def _chosen(wanted: Wanted, is_open: bool | None, now: datetime) -> Select[Any]:
+    """Of each index and each side no more rows are read than are wanted: the first of all of these are they."""
+    late = and_(WAITS, TABLE.c.expires_at <= now)
+    walks = []
+    for side in wanted.sides:
+        if is_open is not False:
+            # What has expired and was not written down yet is among these, but for an instant.
+            walks.append(_walk(wanted, side, MAY_CHANGE, *([~late] if is_open else [])))
+        if is_open is not True:
+            walks.append(_walk(wanted, side, HAS_ENDED))
+        if is_open is False:
+            walks.append(_asked(wanted, side, late))  # a handful, by an index of their own
+    found = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
+    return select(found).order_by(*_in_order(found, wanted)).limit(wanted.limit)
+
+
+def _walk(wanted: Wanted, side: str, *conditions: ColumnElement[bool] | TextClause) -> Select[Any]:
+    return _asked(wanted, side, *conditions).order_by(*_in_order(TABLE, wanted)).limit(wanted.limit)
+
+
+def _asked(wanted: Wanted, side: str, *conditions: ColumnElement[bool] | TextClause) -> Select[Any]:
+    query = select(TABLE).where(TABLE.c.account_id == wanted.account_id, TABLE.c.side == side, *conditions)
+    if wanted.after is not None:
+        query = query.where(TABLE.c.created_at > wanted.after)
+    if wanted.until is not None:
+        query = query.where(TABLE.c.created_at < wanted.until)
+    if wanted.tickers:
+        query = query.where(TABLE.c.ticker.in_(wanted.tickers))
+    return query
+
+
+def _in_order(rows: FromClause, wanted: Wanted) -> list[ColumnElement[Any]]:
+    columns = (rows.c.created_at, rows.c.seq)
+    return [column.desc() if wanted.newest_first else column.asc() for column in columns]
 
 
 def recent(session: Session, *, limit: int) -> list[Shown]:

@@ -18,12 +18,13 @@ from sqlalchemy.orm import Session
 from app import strict_json
 from app.desk import moves, rules
 from app.desk.actor import Actor
-from app.desk.errors import Conflict, NotFound
+from app.desk.errors import Conflict, Forbidden, NotFound
 from app.desk.times import rfc3339
 from app.desk.transaction import Decisions, Statement, deciding, reading, recording
 from app.domain import gate
 from app.domain.gate import Outcome
 from app.domain.lifecycle import Mover, OrderStatus, status_at
+from app.domain.risk import TradingMode
 from app.models import Order
 
 Arguments = ParamSpec("Arguments")
@@ -31,6 +32,7 @@ Result = TypeVar("Result")
 Shown = dict[str, Any]  # an order as the routes show it
 
 NO_SUCH = "there is no such order"
+CREDENTIAL_REVOKED = "this token has been revoked"
 GATE = "system:gate"
 ROW_PATIENCE = 5  # times one second
 
@@ -85,6 +87,21 @@ COUNT_ACCEPTED = Statement(
     FROM clock
     """,
 )
+# Whether a position is being closed already: by what waits, is on its way, or is open at the venue. Each by its
+# own index, however many orders there have been.
+CLOSES = f"""
+    SELECT FROM orders
+    WHERE account_id = %(account_id)s AND side = %(side)s AND client_order_id <> %(client_order_id)s
+      AND {rules.INSTRUMENT.format("ticker")} = {rules.INSTRUMENT.format("%(ticker)s")}
+"""
+IS_BEING_CLOSED = Statement(
+    "order_closes",
+    f"""
+    SELECT EXISTS ({CLOSES} AND status = 'pending_approval' AND expires_at > clock_timestamp())
+        OR EXISTS ({CLOSES} AND send_by IS NOT NULL AND status IN ('released', 'sending', 'unknown'))
+        OR EXISTS ({CLOSES} AND status IN ('accepted', 'partially_filled'))
+    """,
+)
 WRITTEN = (
     *("id", *SENT, "account_id", "engine", "trading_mode", "status"),
     *("reasons", "created_at", "expires_at", "decided_at", "decided_by", "send_by", "try_at", "replaces"),
@@ -103,7 +120,7 @@ WRITE = Statement(
     SELECT %(engine)s, 'order.submit', made.id::text, %(after)s::jsonb, %(request_id)s FROM made
     """,  # noqa: S608 - made of constants
 )
-PREPARE = "; ".join(statement.prepare for statement in (READ, COUNT_ACCEPTED, WRITE))
+PREPARE = "; ".join(statement.prepare for statement in (READ, COUNT_ACCEPTED, IS_BEING_CLOSED, WRITE))
 
 
 class Sender(Protocol):
@@ -127,21 +144,27 @@ def submit(
     send_within: Callable[[str], int | None] = never,
     *,
     replaces: uuid.UUID | None = None,
+    closes_in: str | None = None,
 ) -> tuple[Shown, bool]:
     """Decide an order and write it down; the order, and whether it is new.
 
     The same `client_order_id` again gives the same order; with another body it is a Conflict
     `idempotency_conflict`. Two round trips: lock and read, write and commit; one more where the rate is limited.
-    A `sender` whose token has not been looked up yet is confirmed on the way, before anything is decided.
+    A `sender` whose token has not been looked up yet is confirmed on the way, before anything is decided, and so
+    is one whose token may have been revoked since (Forbidden).
     `send_within` tells for a trading mode how long an order that is released may be sent to the venue. One that
-    `replaces` another is sent only once that one has ended without a fill.
+    `replaces` another is sent only once that one has ended without a fill. One that closes a position of the
+    account of the mode `closes_in` is a Conflict `mode_changed` in another mode, and `already_closing` beside
+    another of that engine that is not final.
     """
-    token_id = None if isinstance(sender, Actor) else sender.token_id
-    with deciding(READ, {"ticker": new.ticker, "token_id": token_id}) as decisions:
+    with deciding(READ, {"ticker": new.ticker, "token_id": sender.token_id}) as decisions:
         now, mode, stored, lockouts, *holder = decisions.first_row()
-        actor = sender if isinstance(sender, Actor) else sender.confirm(tuple(holder) if holder[0] else None)
+        actor = _confirmed(sender, tuple(holder) if holder[0] else None)
         if now is not None:
-            desk, now = _with_rate(decisions, actor, rules.desk_from(mode, stored, lockouts), now)
+            desk = rules.desk_from(mode, stored, lockouts)
+            if closes_in is not None:
+                _refuse_to_close(decisions, actor, new, desk.mode, closes_in)
+            desk, now = _with_rate(decisions, actor, desk, now)
             decided = _decide(actor, new, desk, now)
             # The unique key says whether there is one already, perhaps of this very instant: then that one counts.
             sending = _sending(decided, now, send_within(desk.mode.value))
@@ -149,6 +172,37 @@ def submit(
             if decisions.write_and_commit(WRITE, written) == 1:
                 return decided | _told_of_sending(sending["send_by"], replaces=replaces), True
     return _same_again(actor, new), False
+
+
+def _confirmed(sender: Actor | Sender, holder: tuple[Any, ...] | None) -> Actor:
+    if not isinstance(sender, Actor):
+        return sender.confirm(holder)
+    if sender.token_id is not None and holder is None:
+        raise Forbidden(CREDENTIAL_REVOKED, "credential_revoked")
+    return sender
+
+
+def _refuse_to_close(decisions: Decisions, actor: Actor, new: NewOrder, mode: TradingMode, closes_in: str) -> None:
+    """While trading is halted the gate refuses it anyway, and writes that down."""
+    if mode is TradingMode.DISABLED or actor.account_id is None:
+        return
+    if mode.value != closes_in:
+        raise Conflict(
+            f"the trading mode is {mode} by now, and the position is one of {closes_in}: nothing was sent",
+            "mode_changed",
+        )
+    # After the engine's own lock: of two that close it at once the second one sees the first.
+    which = {"account_id": actor.account_id, "client_order_id": new.client_order_id} | {
+        "side": new.side,
+        "ticker": new.ticker,
+    }
+    [closing] = decisions.count(IS_BEING_CLOSED, which, engine_id=actor.account_id)
+    if closing:
+        raise Conflict(
+            f"an order to {new.side} {new.ticker} is not final yet: with another one the position could be closed"
+            " twice over",
+            "already_closing",
+        )
 
 
 def _with_rate(decisions: Decisions, actor: Actor, desk: gate.Desk, now: datetime) -> tuple[gate.Desk, datetime]:

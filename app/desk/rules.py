@@ -13,7 +13,7 @@ from app import strict_json
 from app.desk.errors import Conflict
 from app.domain.gate import Desk, Lockout
 from app.domain.risk import ConfigInvalid, PortfolioRiskConfig, TradingMode
-from app.domain.symbols import EVERY_SYMBOL
+from app.domain.symbols import EVERY_SYMBOL, SEPARATORS
 
 NO_CONFIG = "there is no active risk configuration: nothing can be released"
 
@@ -27,14 +27,17 @@ RULES_WITH = """
 """
 # `now()` finds by the index; `clock_timestamp()` is exact but, being volatile, never an index condition.
 ACTIVE = "expires_at > now() AND expires_at > clock_timestamp()"
+# `symbols.instrument` in SQL, as the index has it.
+INSTRUMENT = f"translate({{}}, '{SEPARATORS}', '')"
 # Of the lockouts of a ticker only the one that ends last matters to the gate, however many there are.
 LAST = f"""
     (SELECT ticker, expires_at, reason FROM symbol_lockouts
-     WHERE ticker = {{whose}} AND {ACTIVE} ORDER BY expires_at DESC LIMIT 1)
+     WHERE {INSTRUMENT.format("ticker")} = {INSTRUMENT.format("{whose}")} AND {ACTIVE}
+     ORDER BY expires_at DESC LIMIT 1)
 """  # noqa: S608 - made of constants
 LAST_OF_EACH = f"""
-    SELECT DISTINCT ON (ticker) ticker, expires_at, reason FROM symbol_lockouts
-    WHERE {ACTIVE} ORDER BY ticker, expires_at DESC
+    SELECT DISTINCT ON ({INSTRUMENT.format("ticker")}) ticker, expires_at, reason FROM symbol_lockouts
+    WHERE {ACTIVE} ORDER BY {INSTRUMENT.format("ticker")}, expires_at DESC
 """  # noqa: S608 - made of constants
 # For orders of the one `{ticker}`, which is to be filled in with a parameter.
 RULES_FOR_ONE = RULES_WITH.format(

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from app.domain.lifecycle import lockout_is_active
 from app.domain.risk import ConfigInvalid, PortfolioRiskConfig, PositionLimits, TradingMode, requires_approval
-from app.domain.symbols import EVERY_SYMBOL
+from app.domain.symbols import EVERY_SYMBOL, instrument
 
 # 27 digits times 27 digits times a percentage: nothing is ever rounded, so "at the limit" is exact.
 EXACT = Context(prec=100)
@@ -167,10 +167,11 @@ def _blockers(order: Order, desk: Desk, now: datetime) -> Iterator[Reason]:
 
 
 def _locked_out(order: Order, lockouts: Sequence[Lockout], now: datetime) -> Iterator[Reason]:
+    held = (instrument(order.ticker), EVERY_SYMBOL)
     holding = [
         lockout
         for lockout in lockouts
-        if lockout.ticker in (order.ticker, EVERY_SYMBOL) and lockout_is_active(lockout.expires_at, now)
+        if instrument(lockout.ticker) in held and lockout_is_active(lockout.expires_at, now)
     ]
     if holding:
         last = max(holding, key=lambda lockout: lockout.expires_at)

@@ -7,6 +7,7 @@ import re
 MAX_TICKER_LENGTH = 20
 EVERY_SYMBOL = "*"
 # ASCII on purpose: str.upper() turns "ß" into "SS", which would lock out another symbol than the one typed.
+SEPARATORS = "/.-"
 TICKER = re.compile(r"[A-Z0-9]+(?:[./-][A-Z0-9]+)*", re.ASCII)
 
 
@@ -19,3 +20,13 @@ def normalize_ticker(text: str, *, allow_every: bool = False) -> str | None:
     if ticker == EVERY_SYMBOL:
         return ticker if allow_every else None
     return ticker if TICKER.fullmatch(ticker) else None
+
+
+WITHOUT_SEPARATORS = str.maketrans("", "", SEPARATORS)
+
+
+def instrument(ticker: str) -> str:
+    """What a ticker names, however it is spelt: a venue takes `BTCUSD` for `BTC/USD` and `BRK/B` for `BRK.B`, so
+    what holds one of them holds all. Where two symbols differ by this alone, one too many is held, never one too
+    few."""
+    return ticker.translate(WITHOUT_SEPARATORS)

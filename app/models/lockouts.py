@@ -22,7 +22,8 @@ class SymbolLockout(Model):
         CheckConstraint("lockout_type IN ('manual', 'news_shock', 'cooldown')", name="lockout_type"),
         # Python cannot read a year beyond 9999, and extending adds up.
         CheckConstraint("expires_at > created_at AND expires_at < '9999-01-01+00'", name="expires_at"),
-        # The look-up of the gate: flat however many ended rows there are.
+        # The look-up of the gate, which holds every spelling of a symbol: flat however many ended rows there are.
+        Index("ix_symbol_lockouts_instrument", text("translate(ticker, '/.-', '')"), "expires_at"),
         Index(None, "ticker", "expires_at"),
         Index(None, "expires_at", "id"),
     )

@@ -9,6 +9,7 @@ from app.web import (
     api,
     compression,
     door,
+    door_account,
     errors,
     guard,
     headers,
@@ -35,6 +36,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(api.blueprint)
     app.register_blueprint(orders.blueprint)
     app.register_blueprint(door.blueprint)
+    app.register_blueprint(door_account.blueprint)
     app.register_blueprint(stream.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(health.blueprint)

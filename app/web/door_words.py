@@ -4,9 +4,10 @@ https://docs.alpaca.markets/reference/getorderbyorderid
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any
 
+from app import strict_json
 from app.desk.orders import Shown
 from app.domain.lifecycle import OrderStatus
 
@@ -28,7 +29,24 @@ STATUSES = {
     OrderStatus.VENUE_CANCELED: "canceled",
     OrderStatus.VENUE_EXPIRED: "expired",
 }
-ENDS = {"filled": "filled_at", "canceled": "canceled_at", "expired": "expired_at", "rejected": "failed_at"}
+ENDS = {
+    "filled": "filled_at",
+    "canceled": "canceled_at",
+    "expired": "expired_at",
+    "rejected": "failed_at",
+    "replaced": "replaced_at",
+}
+# These ended there, at an instant that the venue's last word has, and no other.
+ENDED_AT_VENUE = (
+    OrderStatus.FILLED,
+    OrderStatus.REPLACED,
+    OrderStatus.VENUE_REJECTED,
+    OrderStatus.VENUE_CANCELED,
+    OrderStatus.VENUE_EXPIRED,
+)
+CODE_IN_WORDS = re.compile(
+    r'"code"\s*:\s*(4[0-9]{7})\b'
+)  # also where the words were cut, and are no JSON any more
 NO_VALUE = (
     *(
         "filled_at",
@@ -38,7 +56,6 @@ NO_VALUE = (
         "failed_at",
         "replaced_at",
         "replaced_by",
-        "replaces",
     ),
     *("asset_id", "legs", "trail_percent", "trail_price", "hwm", "subtag", "source"),
 )
@@ -47,15 +64,17 @@ NO_VALUE = (
 def order(shown: Shown) -> dict[str, Any]:
     """An order as Alpaca shows it; quantities and prices are strings. The id is the desk's own."""
     status = STATUSES[OrderStatus(shown["status"])]
-    changed = shown.get("changed_at") or shown["decided_at"] or shown["created_at"]
+    said_at = shown.get("venue_at")
+    ended_at = said_at if shown["status"] in ENDED_AT_VENUE else shown["decided_at"]
     return {
         **dict.fromkeys(NO_VALUE),
-        **({ENDS[status]: changed} if status in ENDS else {}),
+        **({ENDS[status]: ended_at} if status in ENDS else {}),
         "id": shown["id"],
         "client_order_id": shown["client_order_id"],
         "created_at": shown["created_at"],
         "submitted_at": shown["created_at"],
-        "updated_at": changed,
+        "updated_at": max(filter(None, (shown["created_at"], shown["decided_at"], said_at))),
+        "replaces": shown.get("replaces"),
         "symbol": shown["ticker"],
         "asset_class": "crypto" if "/" in shown["ticker"] else "us_equity",
         "notional": shown["notional"],
@@ -80,19 +99,24 @@ def reasons(shown: Shown) -> str:
 
 
 def refusal(shown: Shown) -> dict[str, Any] | None:
-    """The error that the venue rejected an order with, as it gave it, where it can be handed on."""
+    """The error that the venue rejected an order with, as it gave it as far as that can be read; None where it did
+    not reject it. Never one that would be sent again."""
     if shown["status"] != OrderStatus.VENUE_REJECTED:
         return None
+    words = shown["venue_words"] or "the venue rejected the order"
+    found = CODE_IN_WORDS.search(words)
+    code = int(found[1]) if found and not found[1].startswith("429") else 42_210_000
+    return {"code": code, "message": _message(words)}
+
+
+def _message(words: str) -> str:
     try:
-        said = json.loads(shown["venue_words"] or "")
-        status = int(said["code"]) // 100_000
-        words = {"code": int(said["code"]), "message": str(said["message"])}
-    except (ValueError, TypeError, KeyError):
-        return None
-    # One of another kind would be sent again.
-    return words if 400 <= status < 500 and status != 429 else None
+        return str(strict_json.loads(words)["message"])
+    except (strict_json.Malformed, KeyError, TypeError):
+        return words
 
 
-def error(status: int, message: str, code: int | None = None) -> dict[str, Any]:
-    """An error as Alpaca writes it: a number that begins with the status."""
-    return {"code": code or status * 100_000 + 10_000, "message": message}
+def error(status: int, message: str, code: str | None = None) -> dict[str, Any]:
+    """An error as Alpaca writes it: its code is a number that begins with the status."""
+    number = int(code) if code and code.isdigit() else status * 100_000 + 10_000
+    return {"code": number, "message": message}

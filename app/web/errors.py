@@ -73,8 +73,8 @@ def problem(
     more: Mapping[str, object] | None = None,
 ) -> Response:
     """A problem+json answer, or a page saying the same where a person is looking."""
-    if _at_the_door():
-        text, kind = strict_json.dumps(door_words.error(status, detail)), "application/json"
+    if at_the_door():
+        text, kind = strict_json.dumps(door_words.error(status, detail, code)), "application/json"
     elif wants_json():
         body = problem_body(status, detail, code) | ({"errors": errors} if errors else {}) | dict(more or {})
         text, kind = strict_json.dumps(body), "application/problem+json"
@@ -99,10 +99,11 @@ def problem_body(status: int, detail: str, code: str | None = None) -> dict[str,
 def wants_json() -> bool:
     """Programs use /api, the Alpaca door and a few routes beside them; everything else is for people."""
     path = request.path
-    return path.startswith("/api") or _at_the_door() or path in ("/openapi.json", "/healthz", "/readyz")
+    return path.startswith("/api") or at_the_door() or path in ("/openapi.json", "/healthz", "/readyz")
 
 
-def _at_the_door() -> bool:
+def at_the_door() -> bool:
+    """Whether a bot asks that speaks Alpaca's Trading API."""
     return request.path.startswith("/v2/")
 
 

@@ -16,7 +16,7 @@ from app.desk.actor import Actor
 from app.domain.roles import Act, may
 from app.extensions import csrf
 from app.web.body import whole_body
-from app.web.errors import Refusal, wants_json
+from app.web.errors import Refusal, at_the_door, wants_json
 from app.web.permissions import IN_TRANSACTION, Open, Right, right_for
 
 SESSION_KEY = "sid"
@@ -111,8 +111,9 @@ def _check() -> Response | None:
         if isinstance(right, Act):
             _require(g.actor, right)
     _take_body()
-    # A Bearer token is proof by itself, unless a cookie comes along: then a browser may be asking.
-    if not _shows_token() or request.cookies:
+    # A Bearer token is proof by itself, unless a cookie comes along: then a browser may be asking. At the Alpaca
+    # door nobody is let in by a cookie, and the one that comes along is a load balancer's.
+    if not _shows_token() or (request.cookies and not at_the_door()):
         csrf.protect()
     return None
 
@@ -120,7 +121,8 @@ def _check() -> Response | None:
 def _is_deferred(right: Right) -> bool:
     """Whether a token was shown that the desk looks up with the rules; what else is shown is looked at here."""
     small = (request.content_length or DEFERRED_BODY + 1) <= DEFERRED_BODY
-    claim = _claim() if small and isinstance(right, Act) and "Cookie" not in request.headers else None
+    no_browser = at_the_door() or "Cookie" not in request.headers
+    claim = _claim() if small and isinstance(right, Act) and no_browser else None
     if claim is None or not isinstance(right, Act):
         return False
     g.sender = Sender(claim, right)
@@ -140,6 +142,8 @@ def _who() -> Actor | None:
         # Never fall back to the cookie: who shows a credential is told that it is not accepted.
         claim = _claim()
         return _bearer(claim.look_up() if claim else None)
+    if at_the_door():
+        return None
     secret = session.get(SESSION_KEY)
     person = sign_in.signed_in(secret) if isinstance(secret, str) else None
     if person is None:
@@ -149,9 +153,7 @@ def _who() -> Actor | None:
 
 def _shows_token() -> bool:
     """At the Alpaca door a token may come in two halves, as its bots send it."""
-    return "Authorization" in request.headers or (
-        request.path.startswith("/v2/") and ALPACA_KEY in request.headers
-    )
+    return "Authorization" in request.headers or (at_the_door() and ALPACA_KEY in request.headers)
 
 
 def _claim() -> accounts.Claim | None:

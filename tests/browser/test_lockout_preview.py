@@ -30,6 +30,7 @@ def crowded(page: Page, sign_in: SignIn, send_order: SendOrder) -> Page:
         ("AAPL", "Would hold 2 waiting orders of AAPL."),
         ("  aapl ", "Would hold 2 waiting orders of AAPL."),
         ("brk.b", "Would hold 1 waiting order of BRK.B."),
+        ("brkb", "Would hold 1 waiting order of BRKB."),
         ("MSFT", "Would hold no waiting order of MSFT."),
         ("*", "Would hold all 3 waiting orders."),
         ("", ""),

@@ -40,9 +40,15 @@ def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from scans(below)
 
 
-def test_one_order_reads_one_row_of_each(crowded: Desk) -> None:
-    query = rules.RULES_FOR_ONE.format(ticker="'HOT'")
-    [(plans,)] = crowded.sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")
+@pytest.mark.parametrize("spelt", ["HOT", "H.OT", "H/O-T"])
+@pytest.mark.parametrize("plan", ["custom", "generic"])
+def test_one_order_reads_one_row_of_each(crowded: Desk, spelt: str, plan: str) -> None:
+    query = rules.RULES_FOR_ONE.format(ticker="$1")
+    crowded.sql(f"SET plan_cache_mode = force_{plan}_plan")
+    crowded.sql(f"PREPARE look AS {query}")
+    [(plans,)] = crowded.sql(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE look('{spelt}')")
+    crowded.sql("RESET plan_cache_mode")
+    crowded.sql("DEALLOCATE look")
     found = list(scans((plans if isinstance(plans, list) else json.loads(plans))[0]["Plan"]))
     assert [scan["Node Type"] for scan in found] == ["Index Scan"] * 2
     assert sum(scan["Actual Rows"] for scan in found) == 1

@@ -286,3 +286,17 @@ class TestWhatCanBeReadOfABrokenConfiguration:
         assert decide(
             Order("AAPL", qty=Decimal(1)), Desk(TradingMode.PAPER, read, config_error=error), NOW
         ).outcome is (Outcome.BLOCKED)
+
+
+@many
+@given(st.sampled_from(["BTC/USD", "BRK.B", "A-B.C"]), st.data())
+def test_a_lockout_holds_every_spelling_of_its_symbol(ticker: str, data: st.DataObject) -> None:
+    separators = st.sampled_from(["", "/", ".", "-"])
+
+    def spelt() -> str:
+        return "".join(data.draw(separators) if letter in "./-" else letter for letter in ticker)
+
+    locked = replace(desk(), lockouts=(Lockout(spelt(), NOW + timedelta(hours=1), "news"),))
+    assert [reason.code for reason in blockers(Order(spelt(), qty=Decimal(1)), locked, NOW)] == [
+        ReasonCode.SYMBOL_LOCKED_OUT
+    ]

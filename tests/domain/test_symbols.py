@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.domain.symbols import MAX_TICKER_LENGTH, normalize_ticker
+from app.domain.symbols import MAX_TICKER_LENGTH, instrument, normalize_ticker
 
 # Characters that some upper-casing or normalisation turns into other ones, and into ASCII among them.
 TREACHEROUS = "ßﬁﬀſıİẞŉǆµⅣⅷ①²１ＡａÅ٣०\u0301\u212a\u212b\U0001d400"
@@ -104,3 +104,25 @@ def test_what_is_none(typed: str) -> None:
 def test_the_star_counts_only_where_every_symbol_may_be_meant() -> None:
     assert normalize_ticker(" * ", allow_every=True) == "*"
     assert normalize_ticker("*") is None
+
+
+@settings(max_examples=300)
+@given(valid, st.data())
+def test_every_spelling_of_a_symbol_names_the_same(ticker: str, data: st.DataObject) -> None:
+    separators = st.sampled_from(["", "/", ".", "-"])
+    spelt = "".join(data.draw(separators) if letter in "./-" else letter for letter in ticker)
+    assert instrument(spelt) == instrument(ticker)
+    assert instrument(ticker).isalnum()
+
+
+@settings(max_examples=300)
+@given(valid, valid)
+def test_symbols_with_other_letters_stay_apart(one: str, other: str) -> None:
+    def letters(ticker: str) -> list[str]:
+        return [letter for letter in ticker if letter not in "./-"]
+
+    assert (instrument(one) == instrument(other)) == (letters(one) == letters(other))
+
+
+def test_every_symbol_is_none_of_them() -> None:
+    assert instrument("*") == "*"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from examples.freqtrade_countersign import Countersigned
-from tests.at_once import Caller, until
+from tests.at_once import Caller, timed, until
 from tests.serving import Server, free_port
 
 ENTRY: dict[str, Any] = {
@@ -104,15 +105,36 @@ def test_nobody_in_time_is_a_no_and_the_order_is_withdrawn(
     assert server.sql("SELECT status FROM orders") == [("canceled",)]
 
 
+NO_VENUE = b'{"code": 40410001, "message": "no venue is connected"}'
+
+
 @contextmanager
-def answering(status: int, text: bytes) -> Iterator[str]:
+def answering(
+    status: int, text: bytes, *, clock: tuple[int, bytes] = (404, NO_VENUE), asked: list[str] | None = None
+) -> Iterator[str]:
+    """A desk that answers every order so. Of a text that is too short the rest comes byte by byte, for ever."""
+
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.say(*clock)
+
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.say(status, text)
+
+        def say(self, status: int, text: bytes) -> None:
+            if asked is not None:
+                asked.append(f"{self.command} {self.path}")
             self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
+            self.send_header("Content-Length", str(len(text) if text else 1_000_000))
             self.end_headers()
             self.wfile.write(text)
+            while not text:
+                try:
+                    self.wfile.write(b" ")
+                except OSError:
+                    return
+                time.sleep(0.1)
 
         def log_message(self, *words: object) -> None:
             """Say nothing."""
@@ -147,6 +169,39 @@ def test_a_desk_that_would_trade_it_itself_is_a_no(strategy: Strategy) -> None:
     text = b'{"id": "x", "status": "released", "send_by": "2026-03-02T00:00:00Z", "reasons": []}'
     with answering(201, text) as strategy.desk_url:
         assert strategy.confirm_trade_entry(**ENTRY) is False
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (200, b'{"is_open": true}'),
+        (200, b"{}"),
+        (502, b'{"code": 50210000, "message": "the venue does not answer"}'),
+        (404, b'{"code": 40410000, "message": "no venue is connected for the trading mode live"}'),
+        (404, b"<h1>not found</h1>"),
+        (404, b"[]"),
+        (401, b'{"code": 40110000, "message": "who?"}'),
+        (500, b"<h1>broken</h1>"),
+    ],
+)
+def test_no_order_is_sent_to_a_desk_that_has_a_venue_or_may_have(
+    strategy: Strategy, status: int, text: bytes
+) -> None:
+    asked: list[str] = []
+    yes = b'{"id": "x", "status": "released", "reasons": [], "decision_note": null}'
+    with answering(201, yes, clock=(status, text), asked=asked) as strategy.desk_url:
+        assert strategy.confirm_trade_entry(**ENTRY) is False
+    assert asked == ["GET /v2/clock"]
+
+
+def test_its_patience_is_for_all_of_it(strategy: Strategy) -> None:
+    strategy.desk_patience = 1.0
+    for clock in ((404, NO_VENUE), (200, b"")):
+        with answering(201, b"", clock=clock) as strategy.desk_url:
+            took, answer = timed(lambda: strategy.confirm_trade_entry(**ENTRY))
+        assert answer is False
+        assert took < 10  # of an answer that never ends
+    until(lambda: "asking the desk" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_no_desk_a_wrong_token_and_nonsense_are_a_no(strategy: Strategy) -> None:

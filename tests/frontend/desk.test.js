@@ -84,3 +84,11 @@ test('a page that polls instead says so and is not stale', () => {
   tell({ problem: { status: 401 } });
   expect([desk.updatesLost, desk.signedOut]).toEqual([false, true]);
 });
+
+test('what waits of a symbol is counted however it is spelt, as a lockout would hold it', () => {
+  const listed = [order('1', 'BTC/USD'), order('2', 'BTCUSD'), order('3', 'BRK.B')];
+  const desk = start({ ...state(...listed), approvals_total: 5, approvals_by_ticker: { 'BTC/USD': 2, BTCUSD: 1, 'BRK.B': 1, 'BRK/B': 1 } });
+  expect(desk.waitingOf('BTC-USD')).toBe(3);
+  expect(desk.waitingOf('BRKB')).toBe(2);
+  expect(desk.waitingOf('BRK')).toBe(0);
+});

@@ -63,6 +63,8 @@ SAYS = {
         "next_close": "2026-03-02T16:00:00-05:00",
     },
     "/assets/AAPL": ASSET,
+    "/assets": [ASSET],
+    "/calendar": [{"date": "2026-03-02", "open": "09:30", "close": "16:00"}],
 }
 
 

@@ -23,6 +23,7 @@ from alpaca.trading.requests import (
 )
 
 from app.desk.steps import venue_order_id
+from examples.freqtrade_countersign import Countersigned
 from tests.at_once import Caller, until
 from tests.serving import Server
 from tests.venues.stand_in import Venue
@@ -235,15 +236,43 @@ def test_the_account_its_configuration_and_what_else_is_read_through(shop: Shop)
     assert clock.is_open is True
     asset: Any = shop.bot.get_asset("AAPL")
     assert asset.symbol == "AAPL"
+    [listed] = shop.bot.get_all_assets()
+    assert listed == asset
+    [day] = shop.bot.get_calendar()
+    assert str(day.date) == "2026-03-02"  # type: ignore[union-attr]
     shop.operator.put("/mode", {"trading_mode": "disabled"})
     configuration = shop.bot.get_account_configurations()
     assert configuration.suspend_trade is True
+
+
+def test_a_freqtrade_strategy_sends_no_order_to_a_desk_that_trades_itself(shop: Shop) -> None:
+    strategy = Countersigned()
+    strategy.desk_url, strategy.desk_token = shop.server.url, shop.token
+    entry: dict[str, Any] = {"pair": "AAPL/USD", "order_type": "market", "amount": 1.0, "rate": 100.0}
+    more: dict[str, Any] = {"time_in_force": "GTC", "current_time": None, "entry_tag": None, "side": "long"}
+    assert strategy.confirm_trade_entry(**entry, **more) is False
+    assert shop.server.sql("SELECT * FROM orders") == []
+    assert shop.venue.orders == {}
+
+
+def test_closing_by_percentage_and_closing_all(shop: Shop) -> None:
+    shop.venue.positions = {"AAPL": "7", "MSFT": "4"}
+    half = shop.bot.close_position("MSFT", ClosePositionRequest(percentage="50"))
+    assert isinstance(half, Order)
+    assert (half.side, half.qty) == (OrderSide.SELL, "2")
+    results: Any = {one.symbol: one for one in shop.bot.close_all_positions()}  # type: ignore[union-attr]
+    assert {symbol: one.status for symbol, one in results.items()} == {"AAPL": 200, "MSFT": 403}
+    assert (results["AAPL"].body.qty, results["AAPL"].body.side) == ("7", OrderSide.SELL)
+    assert "not final" in results["MSFT"].body.message
+    again: Any = shop.bot.close_all_positions(cancel_orders=True)
+    assert {(one.symbol, one.status) for one in again} == {("AAPL", 200), ("MSFT", 200)}
 
 
 def test_closing_a_position_is_an_order(shop: Shop) -> None:
     shop.venue.positions = {"AAPL": "7"}
     [position] = shop.bot.get_all_positions()
     assert (position.symbol, position.qty) == ("AAPL", "7")  # type: ignore[union-attr]
+    assert shop.bot.get_open_position("AAPL") == position
     closed = shop.bot.close_position("AAPL", ClosePositionRequest(qty="3"))
     assert isinstance(closed, Order)
     assert (closed.side, closed.qty) == (OrderSide.SELL, "3")

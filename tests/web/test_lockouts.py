@@ -429,3 +429,27 @@ class TestTheClock:
         assert tickers(operator) == []
         assert operator.get("/state").json["lockouts"] == []
         assert record.new() == []
+
+
+@pytest.mark.parametrize(("locked", "spelt"), [("BTC/USD", "btcusd"), ("BRKB", "BRK.B"), ("BRK/B", "brk-b")])
+def test_every_spelling_of_the_symbol_is_held(
+    operator: Api, api: Callable[..., Api], locked: str, spelt: str
+) -> None:
+    """What waits and what comes in, in the gate, in the list of approvals and at approval."""
+    engine = api("engine")
+    operator.put("/approval-config", {"auto_approve_paper": False})
+    order = {"client_order_id": "a", "ticker": spelt, "side": "buy", "qty": "1", "type": "market"}
+    waiting = engine.post("/orders", order).json
+    assert waiting["status"] == "pending_approval"
+    create(operator, ticker=locked)
+    blocked = engine.post("/orders", order | {"client_order_id": "b"}).json
+    assert (blocked["status"], [reason["code"] for reason in blocked["reasons"]]) == (
+        *("blocked",),
+        ["symbol_locked_out"],
+    )
+    for path in ("/approvals", "/state"):
+        answer = operator.get(path).json
+        [shown] = answer["items"] if path == "/approvals" else answer["approvals"]
+        assert (shown["id"], shown["blockers"]) == (waiting["id"], ["symbol_locked_out"])
+    assert operator.post(f"/approvals/{waiting['id']}/approve", {}).status_code == 409
+    assert tickers(operator, f"?ticker={spelt}") == []

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from app import accounts
 from tests.conftest import Api
 from tests.serving import TESTER, Desk
+from tests.web.conftest import Browser
 
 ORDER = {"symbol": "AAPL", "qty": 10, "side": "buy", "type": "market", "time_in_force": "day"}
 SDK_STATUSES = {
@@ -107,6 +108,31 @@ def test_a_revoked_token_is_out_at_once(bot: Bot, app: Flask) -> None:
         accounts.revoke_token(TESTER, bot.headers["APCA-API-KEY-ID"])
     refused(bot("GET", "/orders"), 401)
     refused(bot.order(), 401)
+
+
+def test_a_cookie_of_a_load_balancer_is_no_browser(bot: Bot) -> None:
+    for name in ("AWSALB", "countersign_session"):
+        bot.client.set_cookie(name, "x")
+    order = bot.order()
+    assert order.status_code == 200, order.text
+    assert bot("GET", "/orders").status_code == 200
+    assert bot("DELETE", "/orders").status_code == 207
+    refused(bot("DELETE", f"/orders/{order.get_json()['id']}"), 422, "accepted")
+    bearer = {"Authorization": f"Bearer {'.'.join(bot.headers.values())}"}
+    assert bot.client.delete("/v2/orders", headers=bearer).status_code == 207
+    # Elsewhere a cookie may mean a browser that was tricked, as before.
+    answer = bot.client.post("/api/admin/trading/orders", json={}, headers=bearer)
+    assert (answer.status_code, answer.get_json(force=True)["code"]) == (403, "csrf_failed")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_no_session_is_let_in(browser: Callable[..., Browser], desk: Desk, method: str) -> None:
+    person = browser("admin")
+    headers = {"X-CSRFToken": person.csrf}
+    refused(person.open(method, "/v2/orders", json=ORDER, headers=headers), 401)
+    wrong = headers | {"APCA-API-KEY-ID": "nobody", "APCA-API-SECRET-KEY": "nothing"}
+    refused(person.open(method, "/v2/orders", json=ORDER, headers=wrong), 401)
+    assert count(desk) == 0
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
@@ -212,6 +238,16 @@ def test_an_order_that_is_blocked_is_forbidden_and_on_record(bot: Bot, holding_a
     answer = bot.order()
     refused(answer, 403, "symbol_locked_out", "earnings")
     assert desk.sql("SELECT status FROM orders") == [("blocked",)]
+
+
+@pytest.mark.parametrize(
+    ("locked", "spelt"),
+    [("BTC/USD", "btcusd"), ("BTCUSD", "BTC/USD"), ("BRK.B", "BRK/B"), ("BRK-B", "BRKB"), ("BRKB", "brk.b")],
+)
+def test_a_symbol_is_locked_out_however_it_is_spelt(bot: Bot, operator: Api, locked: str, spelt: str) -> None:
+    operator.post("/lockouts", {"ticker": locked, "reason": "earnings", "duration_minutes": 60})
+    refused(bot.order(symbol=spelt), 403, "symbol_locked_out", f"{locked} is locked out")
+    assert bot.order(symbol=f"{spelt}X").status_code == 200
 
 
 def test_every_reason_is_named(bot: Bot, holding_aapl: None, admin: Api) -> None:

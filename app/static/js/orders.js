@@ -37,6 +37,9 @@ export function sum(amounts) {
   return `${digits.slice(0, -DECIMALS)}.${digits.slice(-DECIMALS)}`.replace(/\.?0+$/, '');
 }
 
+/** What a ticker names, however it is spelt: a lockout of BTC/USD holds BTCUSD too, as `symbols.instrument` says. */
+export const instrument = (ticker) => ticker.replace(/[./-]/g, '');
+
 export const size = ({ qty, notional }) => (qty ? grouped(qty) : money(notional));
 
 export function worth({ notional, value }) {

@@ -17,6 +17,7 @@ function times(one, other) {
   return `${digits.slice(0, -18)}.${digits.slice(-18)}`.replace(/\.?0+$/, '');
 }
 
+const spelt = (ticker) => ticker.replace(/[./-]/g, '');   // without what spellings differ by
 const highest = (prices) => prices.reduce((top, price) => (Number(price) > Number(top) ? price : top));
 
 function valueOf({ qty, notional, limit_price: limit, stop_price: stop, reference_price: reference }) {
@@ -32,7 +33,7 @@ export class Desk extends Rules {
   /** Why an order may not be released now. */
   #blockers({ ticker, signal_layer: layer }) {
     const error = configErrors(this.config);
-    const lock = this.lockouts().findLast((one) => one.ticker === ticker || one.ticker === '*');
+    const lock = this.lockouts().findLast((one) => [spelt(ticker), '*'].includes(spelt(one.ticker)));
     return [
       error && { code: 'config_invalid', detail: `the stored configuration cannot be read: ${error.key} ${error.detail}` },
       this.mode === 'disabled' && { code: 'trading_disabled', detail: 'trading is halted' },
