@@ -18,6 +18,8 @@ from wtforms.validators import Length, NumberRange, StopValidation, ValidationEr
 
 from app.domain.symbols import normalize_ticker
 
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+
 
 class BooleanWord(Field):
     """true or false. In a form post the words; missing is None and means *leave as it is*, never false."""
@@ -51,6 +53,13 @@ class ObjectField(Field):
 
 class ArrayField(ObjectField):
     """A JSON array, as it was given."""
+
+
+class IdsField(ArrayField):
+    """Ids of things, as a JSON array; of a form post those that were ticked."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        self.data = valuelist
 
 
 class AmountField(Field):
@@ -257,6 +266,15 @@ class Between(NumberRange):
     def __call__(self, form: Form, field: Field) -> None:
         if not field.process_errors:  # it has been refused already, with a better reason
             super().__call__(form, field)
+
+
+class Ids:
+    """Each is a UUID as it is shown, in letters of any case; they are lower-cased."""
+
+    def __call__(self, form: Form, field: Field) -> None:
+        if not all(type(one) is str and UUID.fullmatch(one) for one in field.data):
+            raise ValidationError("must have ids, as they are shown, and nothing else")
+        field.data = [one.lower() for one in field.data]
 
 
 class Printable:

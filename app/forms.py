@@ -19,6 +19,8 @@ from app.fields import (
     ArrayField,
     Between,
     BooleanWord,
+    Ids,
+    IdsField,
     IfGiven,
     ObjectField,
     OneOf,
@@ -92,18 +94,36 @@ class ModeForm(StrictForm):
     leaving = StringField("From", [IfGiven(), OneOf(TradingMode)], name="from")
     reason = Trimmed("Reason", [IfGiven(), Text(1, MAX_REASON_LENGTH)])
     cancel_open_orders = BooleanWord("Cancel open orders at the venue")
-    protective_stops = ArrayField("Protective stops to cancel with them, by id")
+    protective_stops = IdsField("Stops to cancel with them, by id", [IfGiven(), Ids()])
+
+    complaints: dict[str, list[str]]  # of the second step, to be made once the halt is
 
     def validate(self, extra_validators: Any = None) -> bool:
+        self.complaints = {}
         valid = super().validate(extra_validators)
-        if self.trading_mode.data != TradingMode.DISABLED or self.trading_mode.errors:
+        if self.trading_mode.errors or "trading_mode" in self.refused:
             return valid
-        # A halt needs nothing else, so it is not refused over the words that come along.
+        if self.trading_mode.data != TradingMode.DISABLED:
+            for field in (self.cancel_open_orders, self.protective_stops):
+                if field.data and not field.errors:
+                    self.refused[field.name] = ["has no place but with a halt"]
+            return valid and not self.refused
+        # A halt needs nothing else, so it is not refused over the words that come along, nor over its second step.
         if self.leaving.errors:
             self.leaving.data, self.leaving.errors = None, ()
         if self.reason.errors:
             self.reason.data, self.reason.errors = self.reason.data[:MAX_REASON_LENGTH] or None, ()
+        for field in (self.cancel_open_orders, self.protective_stops):
+            if said := self.refused.pop(field.name, None) or list(field.errors):
+                self.complaints[field.name] = said
+                field.errors = ()
         return not self.messages()
+
+
+class CancelAtVenueForm(StrictForm):
+    """The second step of a halt, on a page without a script."""
+
+    protective_stops = IdsField("Stops to cancel", [IfGiven(), Ids()])
 
 
 class OrderForm(StrictForm):

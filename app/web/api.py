@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +14,8 @@ from flask import Blueprint, Response, current_app, request, url_for
 
 from app import strict_json
 from app.desk import audit, config, lockouts
+from app.desk.dispatch import Dispatch
+from app.desk.errors import Invalid
 from app.desk.times import rfc3339
 from app.domain.risk import TradingMode
 from app.forms import (
@@ -43,6 +46,7 @@ from app.web.errors import BUSY, Refusal
 from app.web.guard import actor
 from app.web.permissions import API
 
+OUTSTANDING = ("sending", "unknown", "on_the_way", "open_orders", "open_orders_total", "silent_since")
 VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 blueprint = Blueprint("api", __name__, url_prefix=API)
@@ -122,7 +126,19 @@ def put_mode() -> Response:
         reason=form.reason.data,
         expected_versions=_expected_versions() if "If-Match" in request.headers else None,
     )
+    if form.complaints:
+        raise HaltedAllTheSame(form.complaints)
     return answer({"trading_mode": change.current} | _at_the_venues(form))
+
+
+class HaltedAllTheSame(Invalid):
+    """The halt was made; what was to be done at the venues cannot be understood, and is not."""
+
+    code = "halted_all_the_same"
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(errors)
+        self.detail = f"trading is halted, but nothing was asked of the venue: {self.detail}"
 
 
 def _at_the_venues(form: ModeForm) -> dict[str, Any]:
@@ -131,12 +147,17 @@ def _at_the_venues(form: ModeForm) -> dict[str, Any]:
     if not dispatch.venues:
         return {}
     try:
-        named = frozenset(map(str, form.protective_stops.data or ()))
-        ended = {"canceled_orders": dispatch.cancel_open(actor(), named)} if form.cancel_open_orders.data else {}
+        ended = _ended(dispatch, form.protective_stops.data or []) if form.cancel_open_orders.data else {}
         return ended | dispatch.outstanding(of_a_stop=True)
     except Exception:
         current_app.logger.exception("the trading mode was changed; what is at the venues cannot be told")
-        return {"sending": None, "unknown": None, "open_orders": None, "open_orders_total": None}
+        return dict.fromkeys(OUTSTANDING)
+
+
+def _ended(dispatch: Dispatch, named: Sequence[str]) -> dict[str, Any]:
+    canceled = dispatch.cancel_open(actor(), frozenset(named))
+    found = {order["id"] for order in canceled}
+    return {"canceled_orders": canceled, "not_open": [one for one in dict.fromkeys(named) if one not in found]}
 
 
 @blueprint.get("/lockouts")

@@ -25,6 +25,7 @@ from app.domain.roles import Act
 from app.fields import StrictForm
 from app.forms import (
     ApprovalConfigForm,
+    CancelAtVenueForm,
     ExtendLockoutForm,
     LockoutForm,
     ModeForm,
@@ -135,6 +136,7 @@ def _confirm(title: str, explanation: str, submit_label: str, **more: Any) -> st
         need_word=more.get("need_word"),
         reason=request.form.get("reason", ""),
         error=more.get("error"),
+        venue=more.get("venue"),
     )
 
 
@@ -142,6 +144,25 @@ def _confirm(title: str, explanation: str, submit_label: str, **more: Any) -> st
 def halt() -> Any:
     config.change_mode(actor(), TradingMode.DISABLED)
     return _back("success", "Trading is halted: every new order is blocked.")
+
+
+@blueprint.post("/trading/cancel-at-venue")
+def cancel_at_venue() -> Any:
+    """The second step of a halt: first what there is, with the stops to choose among, and then it is done."""
+    if config.read().trading_mode != TradingMode.DISABLED:
+        return _back("error", "Trading is not halted: nothing was canceled at the venue.")
+    if not _confirmed():
+        return _confirm(
+            "Cancel orders at the venue?",
+            "What is filled already stays filled. Trading stays halted.",
+            "Cancel at the venue",
+            venue=snapshot().get("venue"),
+        )
+    named = _read(CancelAtVenueForm).protective_stops.data or []
+    asked = dispatch().cancel_open(actor(), frozenset(named))
+    ended = sum(order["ended"] for order in asked)
+    many = "1 order" if len(asked) == 1 else f"{len(asked)} orders"
+    return _back("success", f"The end of {many} was asked for at the venue; ended so far: {ended}.")
 
 
 @blueprint.post("/trading/mode")

@@ -79,6 +79,7 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("GET", "/audit"): Act.READ_DESK,
     ("POST", "/trading/halt"): Act.OPERATE,
     ("POST", "/trading/mode"): Act.OPERATE,
+    ("POST", "/trading/cancel-at-venue"): Act.OPERATE,
     ("POST", "/trading/approval-config"): Act.OPERATE,
     ("POST", "/trading/signal-layers"): Act.OPERATE,
     ("POST", "/trading/lockouts"): Act.OPERATE,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Flask
 from markupsafe import Markup
@@ -23,6 +26,26 @@ def breakable(text: str) -> str:
     return Markup("<wbr>").join(AFTER_COMMAS.split(text)) if LONG.search(text) else text
 
 
+def venue_said(order: Mapping[str, Any]) -> str:
+    """What the venue turned an order away with, or why it could not be sent; nothing of any other order."""
+    words, status = order.get("venue_words"), order["status"]
+    if not words or status not in ("venue_rejected", "released", "canceled"):
+        return ""
+    return f"{'the venue' if status == 'venue_rejected' else 'not sent'}: {_message(words)}"
+
+
+def _message(words: str) -> str:
+    """A venue's words as people read them: of an error in JSON its message."""
+    try:
+        told = json.loads(words)
+    except (ValueError, RecursionError):
+        return words
+    message = told.get("message") if isinstance(told, dict) else None
+    # Half a character, which JSON can spell, cannot be sent on.
+    return message.encode("utf-8", "replace").decode() if isinstance(message, str) and message else words
+
+
 def register(app: Flask) -> None:
     app.add_template_filter(visible)
     app.add_template_filter(breakable)
+    app.add_template_filter(venue_said)

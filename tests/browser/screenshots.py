@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from app.settings import PROJECT
-from tests.at_once import Caller
+from tests.at_once import Caller, until
 from tests.browser.chromium import executable
 from tests.browser.conftest import FLAGS, NAMES
 from tests.browser.parts import LIVE, awake, dialog, order, reject, switch
 from tests.crowds import orders_wait, symbols_are_locked_out
+from tests.database import postgres
 from tests.serving import Server, serve_a_new_desk
+from tests.venues.behind import desk_before_a_venue
+from tests.venues.stand_in import Venue
 
 FOLDER = PROJECT / "screenshots"
 WIDTHS = {1440: 900, 1024: 768, 390: 844}
@@ -54,8 +59,9 @@ DAY: tuple[dict[str, Any], ...] = (
 class Scene:
     """A desk to take pictures of, and whoever fills it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, venue: Venue | None = None) -> None:
         self.server = server
+        self.venue = venue
         self.passwords: dict[str, str] = {}
         self._tokens: dict[str, str] = {}
         self._sent = 0
@@ -100,6 +106,30 @@ class Scene:
             """UPDATE risk_configs SET config = '{"operator_approval": {"auto_approve_paper": "no"}}'"""
         )
 
+    def halted_with_orders_out(self) -> None:
+        """Orders that work, one partly filled, one turned away, stops, one whose end was asked for, one on its
+        way, and one of which nobody knows whether it is at the venue."""
+        assert self.venue is not None
+        self.venue.forget()
+        self.empty()
+        buy = LIMIT | {"side": "buy", "qty": "120", "limit_price": "131.38"}
+        stop = {"side": "sell", "qty": "60", "stop_price": "118.5", "type": "stop", "strategy": "vol-target"}
+        for ticker in ("NVDA", "INTC", "LOST", "IBM"):
+            self.send(ticker=ticker, **buy)
+        self.venue.fill(f"cs-{self.send(ticker='AMD', **buy)}", "40", "131.2")
+        for ticker in ("MSFT", "AAPL"):
+            self.send(ticker=ticker, **stop)
+        self.venue.rejects = {"code": 40310000, "message": "insufficient buying power"}
+        self.send(ticker="META", **buy)
+        self.venue.rejects = None
+        until(lambda: bool(self.server.sql("SELECT 1 FROM orders WHERE status = 'partially_filled'")), 30)
+        later = "UPDATE orders SET status = %s, sent_at = now(), try_at = now() + interval '1 h' WHERE ticker = %s"
+        self.server.sql(later, "unknown", "LOST")
+        self.server.sql(later, "sending", "IBM")
+        self.venue.slow = 5.0  # so that what was asked for stays asked for
+        self.server.sql("UPDATE orders SET cancel_asked_at = now() WHERE ticker = 'INTC'")
+        self.ask("operator", "PUT", "/mode", {"trading_mode": "disabled"})
+
     def crowd(self) -> None:
         self.day()
         orders_wait(self.server, 495)
@@ -131,6 +161,16 @@ PICTURES: tuple[tuple[str, str, str, Act | None], ...] = (
     ("crowd", "operator", "crowd", None),
     ("halted", "admin", "day", lambda page: page.get_by_role("button", name="Halt trading").click()),
 )
+# The same of a desk before a venue.
+AT_THE_VENUE: tuple[tuple[str, str, str, Act | None], ...] = (
+    ("venue", "operator", "halted_with_orders_out", None),
+    (
+        "venue-dialog",
+        "operator",
+        "halted_with_orders_out",
+        lambda page: page.get_by_role("button", name="Cancel them there…").click(),
+    ),
+)
 
 
 def look(page: Page, name: str, width: int, *, whole: bool = True) -> None:
@@ -140,8 +180,10 @@ def look(page: Page, name: str, width: int, *, whole: bool = True) -> None:
         page.screenshot(path=FOLDER / f"{name}-{width}-{theme}.png", full_page=whole)
 
 
-def take(browser: Browser, scene: Scene, only: set[str]) -> None:
-    for name, role, desk, act in PICTURES:
+def take(
+    browser: Browser, scene: Scene, pictures: tuple[tuple[str, str, str, Act | None], ...], only: set[str]
+) -> None:
+    for name, role, desk, act in pictures:
         if only and name not in only:
             continue
         for width, height in WIDTHS.items():
@@ -181,7 +223,13 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     with serve_a_new_desk() as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
-        take(browser, Scene(server), set(sys.argv[1:]))
+        take(browser, Scene(server), PICTURES, set(sys.argv[1:]))
+        with (
+            TemporaryDirectory() as folder,
+            postgres() as cluster,
+            desk_before_a_venue(cluster, Path(folder)) as both,
+        ):
+            take(browser, Scene(*both), AT_THE_VENUE, set(sys.argv[1:]))
         browser.close()
     return 0
 

@@ -106,3 +106,44 @@ def test_on_a_phone_what_is_said_in_passing_lies_above_the_selection(
     assert box is not None
     assert bulk is not None
     assert box["y"] + box["height"] <= bulk["y"]
+
+
+# The question before forty orders and twenty stops are ended at the venue, as the page's own script puts it.
+TWENTY_STOPS = """async () => {
+  const { src } = document.querySelector('script[type=module]');
+  const { question } = await import(src.replace('trading', 'venue_words'));
+  const row = (name, number, more) => ({
+    id: `${name}${number}`, ticker: `${name}${number}`, side: 'sell',
+    qty: '1000000.5', limit_price: '123456789.12', ...more,
+  });
+  const stop = { type: 'stop_limit', stop_price: '123456789.123456', protective: true };
+  const open_orders = [
+    ...Array.from({ length: 40 }, (_, number) => row('L', number, { type: 'limit' })),
+    ...Array.from({ length: 20 }, (_, number) => row('S', number, stop)),
+  ];
+  const asked = question({ on_the_way: [], sending: 0, open_orders, open_orders_total: 60 });
+  document.querySelector('[x-data=confirmDialog]')._x_dataStack[0].ask({ ...asked, stale: () => null });
+}"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_however_many_stops_there_are_to_choose_the_question_and_its_answers_stay_in_sight(
+    open_page: OpenPage, sign_in: SignIn, width: int, height: int
+) -> None:
+    page = open_page(viewport={"width": width, "height": height})
+    sign_in(page)
+    awake(page)
+    page.evaluate(TWENTY_STOPS)
+    box = page.get_by_role("dialog")
+    expect(box.get_by_role("checkbox")).to_have_count(20)
+    for part in (
+        box.get_by_role("heading", name="Cancel 40 orders at the venue?"),
+        box.get_by_text("and 34 more"),
+        box.get_by_role("checkbox").first,
+        box.get_by_role("button", name="Leave them open"),
+        box.get_by_role("button", name="Cancel at the venue"),
+    ):
+        expect(part).to_be_in_viewport(ratio=1)
+    box.get_by_role("checkbox").last.check()
+    expect(box.get_by_role("heading")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -71,6 +71,12 @@ describe('orders that wait in words', () => {
     expect(said({ approvals: orders('1') }, decided('canceled', 'bot'))).toEqual(['Buy 10 AAPL: canceled by bot.']);
   });
 
+  test('whoever released it is not blamed for what the venue made of it', () => {
+    const decided = (status) => ({ recent_orders: [order('1', { status, decided_by: 'olga' })] });
+    expect(said({ approvals: orders('1') }, decided('venue_rejected'))).toEqual(['Buy 10 AAPL: released by olga; now: rejected by venue.']);
+    expect(said({ approvals: orders('1') }, decided('sending'))).toEqual(['Buy 10 AAPL: released by olga; now: being sent.']);
+  });
+
   test('one that timed out, written down or not', () => {
     const late = { approvals: [order('1', { expires_at: '2026-11-22T12:00:00.000000Z' })] };
     expect(said(late, {})).toEqual(['Buy 10 AAPL: timed out.']);
@@ -89,5 +95,25 @@ describe('orders that wait in words', () => {
   test('where more wait than are listed, one that merely moved up is no news', () => {
     expect(said({ approvals: orders('1'), unseen: 1 }, { approvals: orders('2'), unseen: 0 })).toEqual(['Buy 10 AAPL: waits no more.']);
     expect(said({ approvals: orders('1'), unseen: 1 }, { approvals: orders('1'), unseen: 3 })).toEqual(['2 more wait for approval.']);
+  });
+});
+
+describe('orders at the venue in words', () => {
+  const late = order('1', { status: 'canceled', decided_by: 'system:dispatch', reasons: [{ code: 'send_deadline', detail: '' }] });
+  const sentence = 'Buy 10 AAPL was released, but could not be sent in time: it is not sent any more.';
+
+  test('a released one that could not be sent in time is told once', () => {
+    expect(said({ recent_orders: [order('1', { status: 'released' })] }, { recent_orders: [late] })).toEqual([sentence]);
+    expect(said({}, { recent_orders: [late] })).toEqual([sentence]);
+    expect(said({ recent_orders: [late] }, { recent_orders: [late] })).toEqual([]);
+    expect(said({}, { recent_orders: [{ ...late, reasons: [{ code: 'mode_changed', detail: '' }] }] })).toEqual([]);
+  });
+
+  test('a halt says how many it leaves open', () => {
+    const after = (total) => said({}, { trading_mode: 'disabled', venue: { open_orders_total: total } });
+    expect(after(6)).toEqual(['The trading mode is now HALTED.', '6 orders are still open at the venue.']);
+    expect(after(1)).toEqual(['The trading mode is now HALTED.', '1 order is still open at the venue.']);
+    expect(after(0)).toEqual(['The trading mode is now HALTED.']);
+    expect(said({ trading_mode: 'disabled' }, { trading_mode: 'paper', venue: { open_orders_total: 6 } })).toEqual(['The trading mode is now PAPER.']);
   });
 });

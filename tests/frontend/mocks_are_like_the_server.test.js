@@ -124,7 +124,9 @@ const NEAR = {
   SignalLayersChange: [{}, { macro: false }, { macro: true, competitive: false }, { macro: 1 }, { micro: true }],
   ModeChange: ['disabled', 'paper', 'live', 'halt', null, undefined].flatMap((trading_mode) => ['paper', 'nowhere', null, undefined, 5]
     .flatMap((from) => ['x', ' ', '', 'x'.repeat(501), null, undefined, 5].map((reason) => ({ trading_mode, from, reason }))))
-    .concat([[], ['x'], 'x', null, {}].map((protective_stops) => ({ trading_mode: 'disabled', cancel_open_orders: true, protective_stops }))),
+    .concat(['disabled', 'paper'].flatMap((trading_mode) => [[], [NOBODY], [NOBODY.toUpperCase(), NOBODY], ['x'], [5], [`{${NOBODY}}`], 'x', null, {}]
+      .flatMap((protective_stops) => [{}, { cancel_open_orders: true, protective_stops }, { protective_stops }, { cancel_open_orders: 'yes' }, { cancel_open_orders: false }]
+        .map((more) => ({ trading_mode, from: 'live', reason: 'x', ...more }))))),
   ConfigReplacement: [{}, { config: {} }, { config: [] }, { config: null }, { config: { any: [1] } }, { config: { operator_approval: [] } },
     { config: { operator_approval: { auto_aprove_paper: true } } }, { config: { signal_layers: { macro: 'yes' } } },
     ...[{}, { max_orders: 1 }, { max_orders: 1, per_seconds: 1 }, { max_orders: null, per_seconds: null }, { max_orders: null, per_seconds: 5 }].map((order_rate) => ({ config: { order_rate } })),

@@ -68,6 +68,9 @@ describe('what became of an order', () => {
     [{ status: 'rejected' }, 'Rejected by olga at 14:03:11 UTC'],
     [{ status: 'canceled', decided_by: 'bot' }, 'Canceled by bot at 14:03:11 UTC'],
     [{ status: 'expired', decided_by: 'system:deadline' }, 'Timed out at 14:03:11 UTC: nobody decided'],
+    [{ send_by: '2026-11-22T14:22:24.000000Z' }, 'Released by olga at 14:03:11 UTC, not sent yet (until 14:22:24)'],
+    [{ status: 'unknown' }, 'Released by olga at 14:03:11 UTC, now: UNKNOWN'],
+    [{ status: 'venue_rejected' }, 'Released by olga at 14:03:11 UTC, now: rejected by venue'],
     [{ status: 'sending' }, 'Released by olga at 14:03:11 UTC, now: being sent'],
     [{ status: 'partially_filled' }, 'Released by olga at 14:03:11 UTC, now: partly filled'],
     [{ status: 'canceled', decided_by: 'system:dispatch' }, 'Canceled by the desk, before sending at 14:03:11 UTC'],
@@ -84,6 +87,23 @@ describe('what became of an order', () => {
   test('is told with instants for people', () => {
     expect(words.plain('the order is rejected already, by otto at 2026-11-22T14:03:11.123456Z')).toBe('the order is rejected already, by otto at 14:03:11 UTC');
   });
+});
+
+describe('the venue’s own words', () => {
+  const NO = '{"code":40310000,"message":"insufficient buying power <b>"}';
+
+  test.for([
+    [{ status: 'venue_rejected', venue_words: NO }, 'the venue: insufficient buying power <b>'],
+    [{ status: 'venue_rejected', venue_words: 'status 403' }, 'the venue: status 403'],
+    [{ status: 'venue_rejected', venue_words: '{"code":1}' }, 'the venue: {"code":1}'],
+    [{ status: 'venue_rejected', venue_words: '{"message":5}' }, 'the venue: {"message":5}'],
+    [{ status: 'venue_rejected', venue_words: 'null' }, 'the venue: null'],
+    [{ status: 'venue_rejected', venue_words: null }, ''],
+    [{ status: 'released', venue_words: '{"message":"too many requests"}' }, 'not sent: too many requests'],
+    [{ status: 'canceled', venue_words: 'cannot be reached' }, 'not sent: cannot be reached'],
+    [{ status: 'accepted', venue_words: 'new' }, ''],
+    [{ status: 'released' }, ''],
+  ])('%o: %s', ([changes, said]) => expect(words.venueSaid({ ...ORDER, ...changes })).toBe(said));
 });
 
 test('orders are counted, and sentences begin with a capital', () => {

@@ -96,17 +96,27 @@ def test_a_protective_stop_goes_where_it_is_named(day: Day) -> None:
     assert (day.there(day.limit), day.there(day.stop)) == ("canceled", "canceled")
 
 
-@pytest.mark.parametrize("named", ["no", 5, {"id": "x"}])
-def test_names_must_be_a_list(day: Day, named: Any) -> None:
+def test_it_can_be_named_in_capitals(day: Day) -> None:
+    answer = day.operator.put("/mode", CANCEL | {"protective_stops": [day.stop.upper()]}).json
+    assert answer["not_open"] == []
+    assert day.there(day.stop) == "canceled"
+
+
+@pytest.mark.parametrize("named", ["no", [5], ["no"]])
+def test_what_cannot_be_a_name_ends_nothing_and_trading_is_halted_all_the_same(day: Day, named: Any) -> None:
     answer = day.operator.put("/mode", CANCEL | {"protective_stops": named})
     assert (answer.status, [*answer.json["errors"]]) == (422, ["protective_stops"])
-    assert day.operator.get("/mode").json == {"trading_mode": "paper"}
+    assert day.operator.get("/mode").json == {"trading_mode": "disabled"}
+    assert (day.there(day.limit), day.there(day.stop)) == ("new", "new")
 
 
-@pytest.mark.parametrize("named", [["nobody's"], [None, 5, {}], []])
-def test_names_of_nothing_end_nothing(day: Day, named: list[Any]) -> None:
-    assert day.operator.put("/mode", CANCEL | {"protective_stops": named}).status == 200
+def test_names_of_what_is_not_open_are_told(day: Day) -> None:
+    nobodys = "00000000-0000-4000-8000-000000000000"
+    answer = day.operator.put("/mode", CANCEL | {"protective_stops": [nobodys, nobodys]}).json
+    assert answer["not_open"] == [nobodys]
     assert day.there(day.stop) == "new"
+    again = day.operator.put("/mode", CANCEL | {"protective_stops": [day.limit, day.stop]}).json
+    assert again["not_open"] == [day.limit]
 
 
 def test_a_venue_that_does_not_answer_does_not_keep_a_halt_waiting(day: Day) -> None:
@@ -163,8 +173,8 @@ def test_a_halt_counts_and_names_what_is_on_its_way(day: Day) -> None:
 
 
 def test_an_engine_withdraws_all_that_is_open_of_its_own(day: Day) -> None:
-    for number in range(30):
-        day.send(type="limit", limit_price="100", client_order_id=f"n{number}")
+    for _ in range(30):
+        day.send(type="limit", limit_price="100")
     day.operator.put("/approval-config", {"auto_approve_paper": False})
     waits = day.engine.post("/orders", body()).json
     day.venue.slow = 0.5

@@ -143,6 +143,59 @@ def test_canceling_at_the_venue_may_be_asked_for(operator: Api, choice: bool) ->
     assert operator.put("/mode", body).json == {"trading_mode": "disabled"}
 
 
+ID = "0b9f3c1e-1111-4222-8333-abcdefabcdef"
+
+
+@pytest.mark.parametrize("names", [[], [ID], [ID.upper(), ID]])
+def test_stops_may_be_named_in_letters_of_any_case(operator: Api, names: list[str]) -> None:
+    body = change("disabled") | {"cancel_open_orders": True, "protective_stops": names}
+    assert operator.put("/mode", body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("protective_stops", value) for value in ("no", 5, {}, None, [5], ["no"], [None], [ID, [ID]])),
+        *(
+            ("protective_stops", [value])
+            for value in (f"{{{ID}}}", f"urn:uuid:{ID}", ID.replace("-", ""), f"{ID}\n")
+        ),
+        *(("cancel_open_orders", value) for value in ("true", 1, None, [])),
+    ],
+)
+@pytest.mark.parametrize("present", ["paper", "disabled"])
+def test_a_second_step_that_means_nothing_is_refused_once_the_halt_is_made(
+    operator: Api, desk: Desk, present: str, field: str, value: object
+) -> None:
+    set_mode(desk, present)
+    body = change("disabled") | {"cancel_open_orders": True, field: value}
+    answer = operator.put("/mode", body)
+    assert_problem(answer, 422, "halted_all_the_same")
+    assert [*answer.json["errors"]] == [field]
+    assert answer.json["detail"].startswith("trading is halted, but nothing was asked of the venue: ")
+    assert operator.get("/mode").json == {"trading_mode": "disabled"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("cancel_open_orders", True), ("protective_stops", [ID]), ("protective_stops", [5])]
+)
+@pytest.mark.parametrize("present", ["paper", "disabled"])
+def test_nothing_is_canceled_at_the_venue_but_with_a_halt(
+    operator: Api, desk: Desk, present: str, field: str, value: object
+) -> None:
+    set_mode(desk, present)
+    answer = operator.put("/mode", change("paper", present, "x") | {field: value})
+    assert_problem(answer, 422, "invalid")
+    assert [*answer.json["errors"]] == [field]
+    assert operator.get("/mode").json == {"trading_mode": present}
+
+
+def test_to_cancel_nothing_needs_no_halt(operator: Api, desk: Desk) -> None:
+    set_mode(desk, "disabled")
+    nothing = {"cancel_open_orders": False, "protective_stops": []}
+    assert operator.put("/mode", change("paper", "disabled", "x") | nothing).json == {"trading_mode": "paper"}
+
+
 def test_the_configuration_is_left_alone(admin: Api, desk: Desk) -> None:
     desk.sql(
         """UPDATE risk_configs SET config = '{"x": 0.10, "operator_approval": {"auto_approve_paper": false}}'"""

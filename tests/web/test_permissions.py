@@ -81,6 +81,7 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str | None], dict[str, Any]]] = {
     ("GET", "/audit"): (PEOPLE, {}),
     ("POST", "/trading/halt"): (OPERATORS, {}),
     ("POST", "/trading/mode"): (OPERATORS, {"data": {"trading_mode": "disabled"}}),
+    ("POST", "/trading/cancel-at-venue"): (OPERATORS, {}),
     ("POST", "/trading/approval-config"): (OPERATORS, {"data": {"approval_timeout_minutes": "5"}}),
     ("POST", "/trading/signal-layers"): (OPERATORS, {"data": {"macro": "false"}}),
     ("POST", "/trading/lockouts"): (OPERATORS, {"data": {"ticker": "X", "reason": "x", "duration_minutes": "5"}}),

@@ -54,6 +54,13 @@ async function problemOf(response) {
   return new Problem({ ...said, ...ended, status: response.status });
 }
 
+/** What is at the venue once the mode was changed. Where the server could not tell, what was known before, marked. */
+function venueAfter({ venue }, { sending, unknown, on_the_way, open_orders, open_orders_total, silent_since }) {
+  if (open_orders === undefined) return venue;
+  if (open_orders === null) return { ...venue, untold: true };
+  return { sending, unknown, on_the_way, open_orders, open_orders_total, silent_since };
+}
+
 /** What is made of an answer must neither pass for another answer when it fails, nor keep others from hearing of it. */
 function attempt(act) {
   try {
@@ -251,7 +258,7 @@ export function createApi({
 
     /** `version` is that of the configuration that was looked at: whatever changed since, the server says no. */
     setMode: (change, version) => mutate('PUT', '/mode', change, ['mode', 'trading-config', 'approvals', 'orders'],
-      (state, { trading_mode }) => ({ ...state, trading_mode }), { version }),
+      (state, answer) => ({ ...state, trading_mode: answer.trading_mode, venue: venueAfter(state, answer) }), { version }),
 
     /** A halt must not fail because somebody signed in again on another page: it asks for a new token, once. */
     async halt() {
@@ -264,12 +271,10 @@ export function createApi({
       }
     },
 
-    /** The second step of a halt; `stops` are the ids of the protective stops that are to end too. */
-    cancelAtVenue: (stops) => mutate('PUT', '/mode', { trading_mode: 'disabled', cancel_open_orders: true, protective_stops: stops },
-      ['mode', 'trading-config', 'approvals', 'orders'],
-      (state, { trading_mode, sending, unknown, open_orders, open_orders_total }) => ({
-        ...state, trading_mode, venue: { sending, unknown, open_orders, open_orders_total },
-      })),
+    /** The second step of a halt; `stops` are the ids of the stop orders that are to end too. */
+    cancelAtVenue(stops) {
+      return this.setMode({ trading_mode: 'disabled', cancel_open_orders: true, protective_stops: stops });
+    },
 
     approveOrder: (id) => mutate('POST', approval(id, 'approve'), {}, ['approvals', 'orders'], decided),
 

@@ -2,7 +2,7 @@
 // hear the page rather than see it. Our own acts and other people's are told alike.
 
 import { minutesInWords, utcEnd } from './clock.js';
-import { capital, decider, named, outcome } from './orders.js';
+import { capital, count, decider, decision, named, since } from './orders.js';
 
 export const MODES = { live: 'LIVE', paper: 'PAPER', disabled: 'HALTED' };
 
@@ -59,13 +59,35 @@ export function arrivals(before, after) {
 
 const few = (sentences, many) => (sentences.length > MANY ? [`${sentences.length} ${many}.`] : sentences);
 
+/** Who decided, and apart from that what became of it: a venue's no is not the doing of whoever released the order. */
+function fate(order) {
+  const now = since(order);
+  return `${decision(order).toLowerCase()} by ${decider(order)}${now && `; ${now}`}`;
+}
+
+/** Released orders that the desk has given up sending. */
+function givenUp(before, after) {
+  const ended = new Set(before.filter(({ status }) => status === 'canceled').map(({ id }) => id));
+  const late = after.filter(({ id, status, reasons = [] }) => (
+    status === 'canceled' && !ended.has(id) && reasons.some(({ code }) => code === 'send_deadline')));
+  return few(late.map((order) => `${capital(named(order))} was released, but could not be sent in time: it is not sent any more.`),
+    'released orders could not be sent in time');
+}
+
+/** What a halt does not reach. */
+function stillAtVenue(before, after) {
+  const total = after.venue?.open_orders_total;
+  const halted = after.trading_mode === 'disabled' && before.trading_mode !== 'disabled';
+  return halted && total ? [`${capital(count(total))} ${total === 1 ? 'is' : 'are'} still open at the venue.`] : [];
+}
+
 function approvals(before, after, now) {
   const left = new Set(after.approvals.map((order) => order.id));
   const decided = new Map(after.recent_orders.map((order) => [order.id, order]));
   const gone = before.approvals.filter((order) => !left.has(order.id)).map((order) => {
     const end = decided.get(order.id);
     const how = Date.parse(order.expires_at) <= now ? 'timed out' : 'waits no more';
-    return `${capital(named(order))}: ${end && end.status !== 'expired' ? `${outcome(end).toLowerCase()} by ${decider(end)}` : how}.`;
+    return `${capital(named(order))}: ${end && end.status !== 'expired' ? fate(end) : how}.`;
   });
   const { listed, number } = arrivals(before, after);
   const come = listed.map((order) => `${capital(named(order))} waits for approval.`);
@@ -75,5 +97,8 @@ function approvals(before, after, now) {
 
 /** Both states with the lockouts that were, and are, in force, and the orders that waited, and wait. */
 export function describeChanges(before, after, now) {
-  return [...settings(before, after), ...lockouts(before.lockouts, after.lockouts, now), ...approvals(before, after, now)];
+  return [
+    ...settings(before, after), ...stillAtVenue(before, after), ...lockouts(before.lockouts, after.lockouts, now),
+    ...approvals(before, after, now), ...givenUp(before.recent_orders, after.recent_orders),
+  ];
 }

@@ -1,6 +1,6 @@
 // What the gate and the people decided lately, and why.
 
-import { decider, moment, origin, outcome, prices, size } from './orders.js';
+import { decider, decision, moment, origin, prices, since, size, venueSaid } from './orders.js';
 import { createRows, put } from './rows.js';
 
 export const recentDecisions = () => () => {
@@ -8,7 +8,8 @@ export const recentDecisions = () => () => {
 
   /** Where neither the gate nor a person gave a reason, at least what it was; likewise in _orders.html. */
   function why(order) {
-    if (order.reasons.length) return { reasons: order.reasons.map(({ detail }) => detail).join('; '), facts: '' };
+    const told = [...order.reasons.map(({ detail }) => detail), venueSaid(order)].filter(Boolean);
+    if (told.length) return { reasons: told.join('; '), facts: '' };
     const facts = order.decision_note ? '' : `${prices(order)} · ${order.strategy ?? 'no strategy named'}`;
     return { reasons: facts && order.status === 'expired' ? 'Nobody decided in time.' : '', facts };
   }
@@ -16,7 +17,7 @@ export const recentDecisions = () => () => {
   function fill({ element, slots }, { order, when }) {
     Object.assign(element.dataset, { side: order.side, outcome: order.status });
     put(slots, {
-      when, verdict: outcome(order), side: order.side, ticker: order.ticker, size: size(order),
+      when, verdict: decision(order), since: since(order), side: order.side, ticker: order.ticker, size: size(order),
       unit: order.notional ? 'notional' : '', ...why(order),
       note: order.decision_note ? `“${order.decision_note}”` : '', by: decider(order), engine: order.engine, origin: origin(order),
     });

@@ -113,6 +113,7 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
       Object.freeze(state.approvals);
       Object.freeze(state.recent_orders);
       Object.freeze(state.venue?.open_orders);
+      Object.freeze(state.venue?.on_the_way);
       state.lockouts.forEach(Object.freeze);
       this.state = state;
       this.lockouts = this.inForce(state);

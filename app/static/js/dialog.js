@@ -1,6 +1,6 @@
 // The one confirmation dialog that everything shares. ask() opens it and gives back what was entered, or null for no.
 // The desk goes on meanwhile: a question may carry stale(desk), which says what of it is no longer so, {said, over}, or
-// null. Where it is over nobody can say yes to it any more.
+// null. Where it is over nobody can say yes to it any more. `dismiss` is the word for no, where "Cancel" could be an act.
 
 /** Halting is one click, always: its button shows through the veil, and so it works there. */
 export function throughTheVeil({ clientX, clientY }, opened) {
@@ -27,7 +27,7 @@ export function createDialog() {
   let shared;
 
   const component = () => ({
-    title: '', text: '', act: '', problem: '', errors: {}, needReason: false, needWord: '', grave: false,
+    title: '', text: '', act: '', dismiss: '', problem: '', errors: {}, needReason: false, needWord: '', grave: false,
     stale: NEVER,
     choices: [],         // of more that is asked about, {id, label}: none is chosen unless somebody does
     choicesTitle: '',
@@ -48,17 +48,18 @@ export function createDialog() {
     },
 
     async ask({
-      title, text, act, needReason = false, needWord = '', grave = false, reason = '', errors = {}, problem = '', stale = NEVER,
+      title, text, act, dismiss = 'Cancel', needReason = false, needWord = '', grave = false, reason = '', errors = {}, problem = '', stale = NEVER,
       choices = [], choicesTitle = '',
     }) {
       if (this.$root.open) return null;
       const opener = document.activeElement;
-      Object.assign(this, { title, text, act, needReason, needWord, grave, errors, problem, stale, choices, choicesTitle });
+      Object.assign(this, { title, text, act, dismiss, needReason, needWord, grave, errors, problem, stale, choices, choicesTitle });
       this.$refs.word.value = '';
       await this.$nextTick();   // the reason field is on the page only while a dialog asks for it
       if (needReason) this.$refs.reason.value = reason;
       this.$root.returnValue = '';
       this.$root.showModal();
+      this.$root.scrollTop = 0;   // what has the focus is at its end, and what is asked at its beginning
       if (needReason) this.$refs.reason.focus();
       const answer = await new Promise((resolve) => { this.answered = resolve; });
       if (opener.isConnected) opener.focus();

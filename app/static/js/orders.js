@@ -11,6 +11,7 @@ const DECIDERS = { 'system:gate': 'the gate', 'system:deadline': 'the deadline',
 const GONE_ON = [
   'sending', 'unknown', 'accepted', 'partially_filled', 'filled', 'replaced', 'venue_rejected', 'venue_canceled', 'venue_expired',
 ];
+const TO_SEND = ['released', 'canceled'];   // where the venue's words are of a try to send that came to nothing
 const DECIMALS = 18;   // a quantity times a price
 
 /** "1234567.5" -> "1,234,567.5"; `least` is the least number of decimals. */
@@ -28,14 +29,17 @@ export function about(amount) {
   return fraction.length > 2 && !tiny ? `≈ ${grouped(`${whole}.${fraction.slice(0, 2)}`)}` : money(amount);
 }
 
-export function sum(amounts) {
-  const units = amounts.reduce((total, amount) => {
-    const [whole, fraction = ''] = amount.split('.');
-    return total + BigInt(whole + fraction.padEnd(DECIMALS, '0'));
-  }, 0n);
-  const digits = String(units).padStart(DECIMALS + 1, '0');
+function units(amount) {
+  const [whole, fraction = ''] = amount.split('.');
+  return BigInt(whole + fraction.padEnd(DECIMALS, '0'));
+}
+
+function written(number) {
+  const digits = String(number).padStart(DECIMALS + 1, '0');
   return `${digits.slice(0, -DECIMALS)}.${digits.slice(-DECIMALS)}`.replace(/\.?0+$/, '');
 }
+
+export const sum = (amounts) => written(amounts.reduce((total, amount) => total + units(amount), 0n));
 
 /** What a ticker names, however it is spelt: a lockout of BTC/USD holds BTCUSD too, as `symbols.instrument` says. */
 export const instrument = (ticker) => ticker.replace(/[./-]/g, '');
@@ -60,6 +64,15 @@ export const origin = ({ trading_mode: mode, signal_layer: layer }) => (layer ? 
 /** "buy 10 AAPL", "buy 5,000.00 notional of AAPL". */
 export const named = (order) => `${order.side} ${size(order)} ${order.notional ? 'notional of ' : ''}${order.ticker}`;
 
+export const isFilled = ({ filled_qty: qty }) => !!qty && Number(qty) > 0;
+
+/** What of it is still open: "buy the open 6 of 10 AAPL"; by notional nobody can tell how much that is. */
+export function stillOpen(order) {
+  if (!isFilled(order)) return named(order);
+  if (!order.qty) return `${named(order)}, partly filled`;
+  return `${order.side} the open ${grouped(written(units(order.qty) - units(order.filled_qty)))} of ${size(order)} ${order.ticker}`;
+}
+
 export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 export const count = (number) => (number === 1 ? '1 order' : `${number} orders`);
 export const isLive = (order) => order.trading_mode === 'live';
@@ -72,11 +85,37 @@ export const isReleased = (order) => order.status === 'released' || wentOn(order
 /** What was decided at the desk, whatever became of it at the venue since. */
 export const decision = (order) => (wentOn(order) ? OUTCOMES.released : outcome(order));
 
+/** Released, and bound for a venue that has not been sent it. */
+export const isUnsent = ({ status, send_by: by }) => status === 'released' && !!by;
+
+/** What became of it since that decision: "now: filled", "not sent yet (until 14:22:24)", or nothing. */
+export function since(order) {
+  if (isUnsent(order)) return `not sent yet (until ${utcTime(Date.parse(order.send_by))})`;
+  if (!wentOn(order)) return '';
+  return `now: ${order.status === 'unknown' ? OUTCOMES.unknown : outcome(order).toLowerCase()}`;
+}
+
 /** "Released by olga at 14:03:11 UTC", and of one that went on: "…, now: filled". */
 export function verdict(order) {
   const at = utcTime(Date.parse(order.decided_at));
   if (order.status === 'expired') return `Timed out at ${at} UTC: nobody decided`;
-  return `${decision(order)} by ${decider(order)} at ${at} UTC${wentOn(order) ? `, now: ${outcome(order).toLowerCase()}` : ''}`;
+  return [`${decision(order)} by ${decider(order)} at ${at} UTC`, since(order)].filter(Boolean).join(', ');
+}
+
+/** A venue's words as people read them: of an error in JSON its message; likewise in texts.py. */
+function message(words) {
+  try {
+    const { message: told } = JSON.parse(words);
+    if (told && typeof told === 'string') return told;
+  } catch { /* they are no JSON, or not of that kind */ }
+  return words;
+}
+
+/** What the venue turned an order away with, or why it could not be sent; nothing of any other. */
+export function venueSaid({ status, venue_words: words }) {
+  if (!words) return '';
+  if (status === 'venue_rejected') return `the venue: ${message(words)}`;
+  return TO_SEND.includes(status) ? `not sent: ${message(words)}` : '';
 }
 
 /** "14:03:11", and another day's "2026-11-22 14:03". */

@@ -17,10 +17,11 @@ import { createSharedStream, createStream } from './stream.js';
 import { switchCard } from './switches.js';
 import { createTab } from './tab.js';
 import { createUpdates } from './updates.js';
-import { venueAlarm, venueOrders } from './venue.js';
 
 const initial = JSON.parse(document.getElementById('desk-data').textContent);
 const dialog = createDialog();
+// Where no venue is connected nothing of it is loaded either.
+const venue = initial.state.venue ? await import('./venue.js') : {};
 // Alpine looks at whatever changes on the page, but for what is changed `unobserved`: hundreds of rows that it has no part in.
 const parts = { api: createApi(), initial, ask: dialog.ask, unobserved: Alpine.mutateDom };
 
@@ -39,7 +40,7 @@ const alerts = Alpine.store('alerts');
 Alpine.data('confirmDialog', dialog.component);
 for (const [name, part] of Object.entries({
   keysDialog, lockoutForm, lockoutList, mendForm, modeBar, panel, pendingApprovals, recentDecisions, settingWarnings, switchCard, timeoutForm,
-  venueAlarm, venueOrders,
+  ...venue,
 })) {
   Alpine.data(name, part(parts));
 }

@@ -86,19 +86,39 @@ AT_THE_VENUE: Json = {
     "venue_id": nullable(STRING),
     "venue_words": nullable(STRING),
     "venue_at": nullable(TIME),
-    "cancel_asked_at": nullable(TIME),
+    "cancel_asked_at": nullable(TIME) | {"description": "When its end at the venue was asked for."},
     "replaces": nullable(ID),
     "filled_qty": nullable(DECIMAL),
     "filled_avg_price": nullable(DECIMAL),
 }
 OUTSTANDING: Json = {
-    "sending": nullable(INTEGER),
-    "unknown": nullable(INTEGER),
-    "on_the_way": nullable(array_of(ref("OpenOrder"))),
-    "open_orders": nullable(array_of(ref("OpenOrder"))),
+    "sending": nullable(INTEGER)
+    | {"description": "Orders on their way to a venue, of which it has not answered: `unknown` ones among them."},
+    "unknown": nullable(INTEGER)
+    | {"description": "Those of which nobody can tell whether they are at the venue: a person must look there."},
+    "on_the_way": nullable(array_of(ref("OpenOrder")))
+    | {"description": "The orders that `sending` counts, unknown ones first; at most 500."},
+    "open_orders": nullable(array_of(ref("OpenOrder"))) | {"description": "Oldest first; at most 500."},
     "open_orders_total": nullable(INTEGER),
-    "silent_since": nullable(TIME),
+    "silent_since": nullable(TIME) | {"description": "Since when a venue has not answered the desk."},
 }
+CANCELED: Json = {
+    "canceled_orders": array_of(ref("EndedOrder"))
+    | {
+        "description": "With `cancel_open_orders`: the orders whose end was asked for. `ended` tells of which it"
+        " is confirmed; the venue is asked again for the end of the others."
+    },
+    "not_open": array_of(ID)
+    | {"description": "Those of `protective_stops` that are neither open at the venue nor on their way."},
+}
+OPEN: Json = (
+    ORDER
+    | AT_THE_VENUE
+    | {
+        "protective": BOOLEAN | {"description": "Whether it is a stop order, whatever it is for."},
+        "venue_order_id": STRING | {"description": "The client order id that the venue knows it by."},
+    }
+)
 WAITING: Json = ORDER | {
     "status": {"const": str(OrderStatus.PENDING_APPROVAL)},
     "expires_at": TIME,
@@ -120,8 +140,8 @@ def _rules() -> Json:
         "LockoutList": page_of("Lockout"),
         "Mode": object_of({"trading_mode": MODE}),
         "ModeChanged": object_of(
-            {"trading_mode": MODE, **OUTSTANDING, "canceled_orders": array_of(ref("EndedOrder"))},
-            optional=(*OUTSTANDING, "canceled_orders"),
+            {"trading_mode": MODE, **OUTSTANDING, **CANCELED},
+            optional=(*OUTSTANDING, *CANCELED),
         ),
         "RiskConfig": _risk_config(),
         "StoredConfig": object_of(
@@ -165,8 +185,8 @@ def _orders() -> Json:
             {"code": {"enum": [*map(str, ReasonCode), *WHY_NOT_SENT]}, "detail": STRING},
         ),
         "Order": object_of(ORDER | AT_THE_VENUE, optional=tuple(AT_THE_VENUE)),
-        "OpenOrder": object_of(ORDER | AT_THE_VENUE | {"protective": BOOLEAN}),
-        "EndedOrder": object_of(ORDER | AT_THE_VENUE | {"protective": BOOLEAN, "ended": BOOLEAN}),
+        "OpenOrder": object_of(OPEN),
+        "EndedOrder": object_of(OPEN | {"ended": BOOLEAN}),
         "OrderList": page_of("Order"),
         "WaitingOrder": object_of(WAITING),
         "WaitingOrderList": page_of("WaitingOrder"),

@@ -7,8 +7,8 @@ from wtforms import Field
 from app import forms
 from app.domain.gate import OrderType
 from app.domain.risk import TradingMode
-from app.fields import AmountField, Between, OneOf, Printable, StrictForm, Text, Ticker, Trimmed, json_type
-from app.web.openapi.words import BEYOND, DECIMAL, MODE, NULL, WHITE, Json, nullable, ref, ticker, trimmed
+from app.fields import AmountField, Between, Ids, OneOf, Printable, StrictForm, Text, Ticker, Trimmed, json_type
+from app.web.openapi.words import BEYOND, DECIMAL, ID, MODE, NULL, WHITE, Json, nullable, ref, ticker, trimmed
 
 JSON_NAMES = {str: "string", int: "integer", bool: "boolean", dict: "object", list: "array"}
 
@@ -87,6 +87,8 @@ def _rule(validator: object, field: Field) -> Json:
             return PRINTABLE
         case Between():
             return {"minimum": validator.min, "maximum": validator.max}
+        case Ids():
+            return {"items": ID, "description": "In letters of any case."}
         case OneOf():
             return {"enum": [*validator.words]}
     return {}
@@ -109,13 +111,22 @@ def _halt() -> Json:
     schema = body_schema(forms.ModeForm)
     words = {"type": ["string", "null"], "pattern": r"^[^\u0000]*$"}
     schema["properties"] |= {"trading_mode": {"const": str(TradingMode.DISABLED)}, "from": words, "reason": words}
-    schema["properties"]["cancel_open_orders"]["description"] = "Means nothing while no venue is connected."
+    schema["properties"]["cancel_open_orders"]["description"] = (
+        "Asks the venue for the end of all that is open there or on its way there, but for stops. It may come with"
+        " the halt, or once trading is halted. Means nothing while no venue is connected."
+    )
+    schema["properties"]["protective_stops"]["description"] = (
+        "Stop orders that are to end too. Where this or `cancel_open_orders` cannot be used the halt is made all"
+        " the same, nothing is asked of the venue, and the answer is 422."
+    )
     return schema
 
 
 def _other_mode() -> Json:
     schema = body_schema(forms.ModeForm)
     known = schema["properties"]
+    known["cancel_open_orders"] |= {"const": False}
+    known["protective_stops"] |= {"maxItems": 0}
     known["trading_mode"] = {"enum": [str(mode) for mode in TradingMode if mode is not TradingMode.DISABLED]}
     known["from"] = MODE
     known["reason"] |= {"type": "string"}

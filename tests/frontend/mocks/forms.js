@@ -23,7 +23,10 @@ function typeOf(value) {
 
 const flag = { types: ['a boolean'], name: 'true or false' };
 const object = { types: ['an object'], name: 'an object' };
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const array = { types: ['an array'], name: 'an array' };
+
+const ids = { ...array, wrong: (value) => (value.every((one) => typeof one === 'string' && ID.test(one)) ? '' : 'must have ids, as they are shown, and nothing else') };
 
 const whole = (lowest, highest) => ({
   types: ['an integer'], name: 'an integer',
@@ -104,6 +107,9 @@ function haltIsNotRefused(change, errors) {
   if (errors.trading_mode) return;
   if (change.trading_mode !== 'disabled') {
     for (const name of ['from', 'reason']) if (!change[name] && !errors[name]) errors[name] = ['is required'];
+    for (const name of ['cancel_open_orders', 'protective_stops']) {
+      if (change[name] === true || change[name]?.length) errors[name] ??= ['has no place but with a halt'];
+    }
     return;
   }
   for (const name of ['from', 'reason']) {
@@ -135,7 +141,7 @@ export const FORMS = {
   ApprovalConfigChange: { fields: SECTIONS.operator_approval, oneIsNeeded: true },
   SignalLayersChange: { fields: SECTIONS.signal_layers, oneIsNeeded: true },
   ModeChange: {
-    fields: { trading_mode: word(...MODES), from: word(...MODES), reason: text(1, LONGEST_REASON), cancel_open_orders: flag, protective_stops: array },
+    fields: { trading_mode: word(...MODES), from: word(...MODES), reason: text(1, LONGEST_REASON), cancel_open_orders: flag, protective_stops: ids },
     required: ['trading_mode'], nullable: ['from', 'reason'], together: haltIsNotRefused, always: true,
   },
   ConfigReplacement: { fields: { config: object }, required: ['config'], together: ({ config }, errors) => checkConfig(config, errors) },
