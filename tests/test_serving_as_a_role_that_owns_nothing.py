@@ -30,7 +30,14 @@ from tests.venues.stand_in import KEY, standing_in
 ROLES = PROJECT / "deploy" / "roles.sql"
 ORDER = {"ticker": "AAPL", "side": "buy", "qty": "1", "type": "market"}
 PASSWORD = "correct horse"
-AT_A_VENUE = {"order.send", "order.unsent", "order.unknown", "order.venue", "order.cancel_at_venue"}
+AT_A_VENUE = {
+    "order.send",
+    "order.unsent",
+    "order.unknown",
+    "order.venue",
+    "order.cancel_at_venue",
+    "venue.answers",
+}
 
 
 @dataclass
@@ -157,6 +164,7 @@ def test_orders_go_to_a_venue_and_what_becomes_of_them_is_on_record(granted: Rol
             assert [reason["code"] for reason in engine.get(f"/orders/{late}").json["reasons"]] == [
                 "send_deadline"
             ]
+            until(lambda: operator.get("/state").json["venue"]["silent_since"], 60, "its silence was never told")
             assert served.stop() == 0
             assert "permission denied" not in served.output
     recorded = {action for (action,) in rows(granted.url, "SELECT DISTINCT action FROM audit_events")}

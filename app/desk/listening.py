@@ -64,7 +64,8 @@ class Listener:
         with reading() as session:
             rows = session.execute(select(TABLE).where(at_venue.OPEN, TABLE.c.trading_mode == self.mode)).all()
         # A stream may leave something out, and what was given up may have come there all the same.
-        if since < SELDOM and (not rows or (self.followed and all(row.cancel_asked_at is None for row in rows))):
+        quiet = not rows or (self.followed and all(row.cancel_asked_at is None for row in rows))
+        if quiet and not self._failures and since < SELDOM:
             return
         self._asked = time.monotonic()
         try:
