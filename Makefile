@@ -74,10 +74,9 @@ $(DEV_READY): requirements-dev.lock $(RUN_READY)
 	@touch $@
 
 # The front-end packages, by the Node.js that comes with pip. They are never committed.
-$(FRONTEND_READY): package-lock.json | $(RUN_READY)
+$(FRONTEND_READY): package-lock.json hatch_build.py | $(RUN_READY)
 	$(NPM) ci --omit=dev --ignore-scripts
-	@mkdir -p app/static/vendor
-	cp node_modules/@alpinejs/csp/dist/module.esm.min.js app/static/vendor/alpine.js
+	$(BIN)/python hatch_build.py .
 	@touch $@
 
 # And those that test them, which are many.

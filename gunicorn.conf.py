@@ -1,6 +1,11 @@
 """The server's settings; `countersign serve` starts gunicorn with them."""
 
+import fcntl
+import os
 import resource
+import shutil
+import tempfile
+from pathlib import Path
 
 # Before anything else is imported: what holds a lock or a socket of the standard library from here on is
 # cooperative, and a client that stalls costs a greenlet rather than a thread. psycopg waits along.
@@ -9,17 +14,69 @@ from gevent import monkey
 
 monkey.patch_all()
 
+COUNTS = f"countersign-metrics-{os.getuid()}-"
+
+
+def folder_for_counts() -> str:
+    """Where the workers of this start count (app/metrics.py): a new folder, in use for as long as one of them is
+    there. Those of servers that were killed are nobody's any more, and removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{COUNTS}*"):
+        try:
+            folder = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)
+            finally:
+                os.close(folder)
+        except OSError:
+            """In use, or somebody else's, or gone by now."""
+    while True:
+        made = tempfile.mkdtemp(prefix=COUNTS)
+        try:
+            # Never closed: a worker inherits it, and the kernel lets go of it with the last of them.
+            fcntl.flock(os.open(made, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if os.path.isdir(made):
+                return made
+        except OSError:
+            """Another start took it for a folder that was left behind."""
+
+
+# The library looks for it when it is imported. A reload (SIGHUP) reads this file again in the same process.
+if os.environ.get("COUNTERSIGN_COUNTS_OF") != str(os.getpid()):
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder_for_counts()
+    os.environ["COUNTERSIGN_COUNTS_OF"] = str(os.getpid())
+
 import socket  # noqa: E402
 
-from app import waiting  # noqa: E402
+from gunicorn.glogging import Logger  # noqa: E402
+
+from app import accepting, logs, metrics, waiting  # noqa: E402
 from app.settings import Settings  # noqa: E402
 
 waiting.install()
+accepting.install()
 settings = Settings.from_environment()
+logs.hide(settings.secrets)
+logs.configure(form=settings.log_format, level=settings.log_level, for_people=settings.embedded)
+logs.take_over()
+
+
+class ServerLog(Logger):
+    """gunicorn's own lines go where all others go."""
+
+    def setup(self, cfg) -> None:
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            log.handlers.clear()
+            log.propagate = True
+            log.setLevel("NOTSET")
+
+
+logger_class = ServerLog
 
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.workers
-worker_class = "gevent"
+worker_class = "gevent"  # by measurement: docs/PERFORMANCE.md
 # A client that stalls holds one of these: in the head of a request for as long as `keepalive`, in its body for
 # BODY_WITHIN (app/web/body.py); of those who wait for a decision there are at most MOST (app/live.py). A halt
 # needs one too.
@@ -30,9 +87,17 @@ if files < worker_connections + 200:
     files = worker_connections + 200 if most_files == resource.RLIM_INFINITY else most_files
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
     worker_connections = min(worker_connections, files - 200)
+# A worker whose loop stood still for so long is killed: nothing that it does takes a second of its own.
 timeout = 30
-graceful_timeout = 15
+# What is in flight is finished: decisions on many orders end after half a minute, and a request to the broker
+# takes as long as it may. Streams and waits end at once. Whoever stops us waits for longer than this (deploy/).
+graceful_timeout = max(40, settings.venue_patience + 10)
+# A proxy in front lets go of an idle connection sooner (deploy/nginx.conf), or it would send on a closed one.
 keepalive = 5
+# Not set, on purpose: max_requests, for a worker that is replaced ends every stream on it, and none of them grows;
+# preload_app, for connections and threads are of the process that uses them.
+# Where the worker says that it lives: never a disk that may stand still.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 GONE_AFTER = 30_000  # milliseconds
 control_socket_disable = True
 # Only TRUSTED_PROXIES says whose X-Forwarded-* headers count (ProxyFix); gunicorn itself believes nobody.
@@ -41,6 +106,11 @@ forwarder_headers = ""
 # A line or a header longer than this is nobody's order.
 limit_request_line = 8190
 limit_request_field_size = 8190
+
+
+def on_starting(server) -> None:
+    for warning in settings.warnings:
+        server.log.warning(warning)
 
 
 def when_ready(server) -> None:
@@ -55,7 +125,10 @@ def post_worker_init(worker) -> None:
     """Every worker stands ready to keep the desk; one of all that run, on whatever machine, does."""
     from app import database_url, keeper
 
+    logs.of_greenlets(gevent.get_hub())
     app = worker.app.wsgi()
+    metrics.begin()
+    gevent.spawn(app.extensions["figures"])  # what is decided from now on counts, whoever asks when
     keeper.start(app, database_url(settings))
     gevent.spawn(end_waiting, worker, app.extensions["live"])
 
@@ -77,3 +150,17 @@ def pre_request(worker, req) -> None:
 def post_fork(server, worker) -> None:
     """Ctrl-C ends a worker as SIGTERM does: after the requests that it has begun, and without a traceback."""
     worker.handle_quit = worker.handle_exit
+
+
+def post_request(worker, req, environ, resp) -> None:
+    """What this connection's greenlet says next is not of that request any more."""
+    logs.request_id.set(logs.NOBODY)
+
+
+def child_exit(server, worker) -> None:
+    """Also of one that was killed: nobody is connected to it any more, and what it has counted stays."""
+    metrics.gone(worker.pid)
+
+
+def on_exit(server) -> None:
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

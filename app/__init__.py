@@ -11,18 +11,31 @@ import psycopg
 from flask import Flask
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import NullPool
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import schema, strict_json, web
+from app import logs, schema, strict_json, waiting, web
 from app.desk import orders
 from app.desk.dispatch import Dispatch
-from app.desk.transaction import CONNECTING, CREDENTIALS, DECISIONS, RULES, SESSION_SETTINGS, SHORT_SETTINGS
+from app.desk.figures import FIGURES
+from app.desk.transaction import (
+    CONNECTING,
+    CREDENTIALS,
+    DECISIONS,
+    RULES,
+    SESSION_SETTINGS,
+    SHORT_SETTINGS,
+    SHORT_SILENCE,
+)
 from app.embedded import EmbeddedPostgres
 from app.extensions import csrf, db, migrate
+from app.last_used import LastUsed
 from app.live import Hub
+from app.notifier import Notifier
 from app.settings import Settings
 from app.venues import Venue
 from app.venues.alpaca import Alpaca
+from app.venues.counted import Counted
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -42,11 +55,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         SQLALCHEMY_DATABASE_URI=database_url(settings),
         SQLALCHEMY_ENGINE_OPTIONS=_sessions(size=6, overflow=2),
         # Nobody who decides or reads takes the connection that a halt needs, nor the one that says who halts. That
-        # is 22 for a worker, and two more of app/keeper.py and app/live.py.
+        # is 22 for a worker, and two more of app/keeper.py and app/live.py, and one while somebody reads /metrics.
         SQLALCHEMY_BINDS={
             RULES: {"url": database_url(settings), **_sessions(size=2)},
             DECISIONS: _driver(settings, "countersign decisions", size=8),
             CREDENTIALS: _driver(settings, "countersign credentials", size=4),
+            FIGURES: _asking(settings, "countersign metrics"),
         },
         SESSION_COOKIE_NAME="countersign_session",
         SESSION_COOKIE_HTTPONLY=True,
@@ -67,17 +81,22 @@ def create_app(settings: Settings | None = None) -> Flask:
     csrf.init_app(app)
     _prepare_connections(app)
     app.extensions["live"] = Hub(database_url(settings))
+    app.extensions["last_used"] = LastUsed()
     app.extensions["dispatch"] = Dispatch(_venues(settings), settings.send_within)
+    app.extensions["notifier"] = Notifier(app, settings)
+    logs.hide([*settings.secrets, app.config["SECRET_KEY"], database_url(settings).password])
 
     app.add_template_filter(strict_json.dumps, "exact_json")
     # The state in a page reads as that of /state does, so that the first to be read after it changes no row.
-    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    web.register(app)
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
+    web.register(app, settings)
     return app
 
 
 def _venues(settings: Settings) -> dict[str, Venue]:
-    return {mode: Alpaca(account, mode, settings.venue_patience) for mode, account in settings.alpaca.items()}
+    return {
+        mode: Counted(Alpaca(account, mode, settings.venue_patience)) for mode, account in settings.alpaca.items()
+    }
 
 
 def database_url(settings: Settings) -> URL:
@@ -107,6 +126,7 @@ def _sessions(**size: int) -> dict[str, Any]:
         "json_serializer": strict_json.dumps,
         "json_deserializer": strict_json.loads_stored,
         "pool_pre_ping": True,
+        "hide_parameters": True,  # an error names the statement; among what it was given are hashes of secrets
         **_pool("countersign", **size),
     }
 
@@ -121,6 +141,17 @@ def _driver(settings: Settings, name: str, *, size: int) -> dict[str, Any]:
     }
 
 
+def _asking(settings: Settings, name: str) -> dict[str, Any]:
+    """A connection for as long as a question takes: a monitor is to be answered when all pools are taken."""
+    return {
+        "url": database_url(settings),
+        "isolation_level": "AUTOCOMMIT",
+        "pool_reset_on_return": None,
+        "poolclass": NullPool,
+        "connect_args": {**CONNECTING, "connect_timeout": 2, "application_name": name},
+    }
+
+
 def _prepare_connections(app: Flask) -> None:
     short = f"{SESSION_SETTINGS}; {SHORT_SETTINGS}"
     with app.app_context():
@@ -129,6 +160,7 @@ def _prepare_connections(app: Flask) -> None:
             (RULES, SESSION_SETTINGS),
             (DECISIONS, f"{short}; {orders.PREPARE}"),
             (CREDENTIALS, short),
+            (FIGURES, f"{short}; SET statement_timeout = '2s'"),
         ):
             event.listen(db.engines[pool], "connect", partial(_prepare, pool, first))
 
@@ -136,5 +168,6 @@ def _prepare_connections(app: Flask) -> None:
 def _prepare(pool: str | None, first: str, connection: Any, record: object) -> None:
     connection.execute(first)
     connection.commit()
+    waiting.bound(connection, SHORT_SILENCE if pool in (DECISIONS, CREDENTIALS, FIGURES) else waiting.LONGEST)
     if pool == DECISIONS:
         connection.cursor_factory = psycopg.ClientCursor  # it sends several statements at once

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,10 +23,12 @@ from app.desk.moves import CHANNEL, MANY
 from app.desk.orders import HOLDER
 from app.desk.transaction import changing_rules, look_up, reading, recording
 from app.domain.roles import PEOPLE_ROLES, Role
+from app.last_used import last_used
 from app.models import Account, Token
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
-MIN_PASSWORD_LENGTH = 8  # NIST SP 800-63B, section 5.1.1.2
+MIN_PASSWORD_LENGTH = 8  # NIST SP 800-63B, section 5.1.1.2, which also wants it to be no mere variant of the name
+LEAST_BESIDE_THE_NAME = 3  # characters of a password that are not the person's name
 MAX_PASSWORD_LENGTH = 256
 
 # OWASP's Password Storage Cheat Sheet. The library's defaults take 64 MiB for each concurrent sign-in.
@@ -52,17 +55,38 @@ class TokenHolder:
     token_id: str
 
 
-def add_person(actor: Actor, name: str, role: Role, password: str) -> None:
-    """Create a person who signs in with a password. Raises Invalid, or Conflict when the name is taken."""
+def hash_password(name: str, password: str, field: str = "password") -> str:
+    """The hash of a new password. Raises Invalid, of `field`, when it is too short, too long, or little but the
+    name."""
+    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
+        raise Invalid({field: [f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters"]})
+    if len(password.lower().replace(name.lower(), "")) < LEAST_BESIDE_THE_NAME:
+        raise Invalid({field: ["must not be made of the name"]})
+    return aside(HASHER.hash, password)
+
+
+def add_person(
+    actor: Actor,
+    name: str,
+    role: Role,
+    password: str,
+    *,
+    proof_for_admins: Callable[[Session], None] | None = None,
+) -> None:
+    """Create a person who signs in with a password. Raises Invalid, or Conflict when the name is taken.
+
+    `proof_for_admins` is asked in the transaction before an admin is made, and may refuse (app/people.py).
+    """
     _check_name(name)
     if role not in PEOPLE_ROLES:
         raise Invalid({"role": ["an engine has no password: make it a token instead"]})
-    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
-        raise Invalid({"password": [f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters"]})
-    password_hash = HASHER.hash(password)
+    password_hash = hash_password(name, password)
     with recording() as session:
+        actor.require_credential(session)
         _lock_names(session)
-        if _find(session, name) is not None:
+        if proof_for_admins is not None and role is Role.ADMIN:
+            proof_for_admins(session)
+        if find(session, name) is not None:
             raise Conflict(f"there is an account named {name} already", "name_taken")
         session.execute(insert(Account).values(name=name, role=role.value, password_hash=password_hash))
         audit.record(session, actor, "account.create", name, after={"name": name, "role": role.value})
@@ -83,11 +107,16 @@ def add_token(actor: Actor, name: str, role: Role, *, owner: str | None = None, 
     _check_name(name)
     token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     with recording() as session:
+        actor.require_credential(session)
         _lock_names(session)
         account_id = _account_for_token(session, actor, name, role, owner)
         session.execute(
             insert(Token).values(
-                id=token_id, account_id=account_id, secret_hash=_hash(secret), allow_live=allow_live
+                id=token_id,
+                account_id=account_id,
+                secret_hash=_hash(secret),
+                allow_live=allow_live,
+                created_by=actor.name,
             )
         )
         audit.record(
@@ -103,11 +132,11 @@ def add_token(actor: Actor, name: str, role: Role, *, owner: str | None = None, 
 def _account_for_token(session: Session, actor: Actor, name: str, role: Role, owner: str | None) -> int:
     owner_id = None
     if owner is not None:
-        person = _find(session, owner)
+        person = find(session, owner)
         if person is None or person.password_hash is None:
             raise Invalid({"owner": [f"there is no person named {owner}"]})
         owner_id = person.id
-    account = _find(session, name)
+    account = find(session, name)
     if account is None:
         audit.record(
             session,
@@ -119,12 +148,20 @@ def _account_for_token(session: Session, actor: Actor, name: str, role: Role, ow
         return session.scalars(
             insert(Account).values(name=name, role=role.value, owner_id=owner_id).returning(Account.id)
         ).one()
+    if account.deactivated_at is not None:
+        raise Conflict(f"the account {account.name} is deactivated, and gets no tokens", "account_deactivated")
+    if account.password_hash is not None and actor.account_id not in (None, account.id):
+        # Whoever has it acts under that person's name, and approves what they themselves may not.
+        raise Conflict(
+            f"the account {account.name} is a person's: their tokens are theirs to make, or the shell's",
+            "not_yours",
+        )
     if account.role != role:
-        raise Conflict(f"{account.name} has the role {account.role}, not {role}", "role_differs")
+        raise Conflict(f"the account {account.name} has the role {account.role}, not {role}", "role_differs")
     if owner_id is not None and account.owner_id != owner_id:
         # Ownership keeps people from approving their own engine's orders: it is given once.
         if account.owner_id is not None:
-            raise Conflict(f"{account.name} has another owner already", "owner_differs")
+            raise Conflict(f"the account {account.name} has another owner already", "owner_differs")
         session.execute(update(Account).where(Account.id == account.id).values(owner_id=owner_id))
     return int(account.id)
 
@@ -133,6 +170,7 @@ def revoke_token(actor: Actor, token_id: str) -> None:
     """End a token at once. Raises NotFound when there is none, or when it has been revoked before."""
     # Like a rule: what is being decided with it is finished first, and what comes later sees that it has ended.
     with changing_rules() as session:
+        actor.require_credential(session)
         revoked = session.execute(
             update(Token)
             .where(Token.id == token_id, Token.revoked_at.is_(None), Token.account_id == Account.id)
@@ -171,6 +209,7 @@ class Claim:
         if row is None or not hmac.compare_digest(row[0], self.secret_hash):
             return None
         _, allow_live, account_id, name, role = row
+        last_used().note(self.token_id)
         return TokenHolder(account_id, name, Role(role), allow_live, self.token_id)
 
 
@@ -179,12 +218,24 @@ def password_matches(name: str, password: str) -> Row[int, str, str, str | None]
     with reading() as session:
         row = session.execute(
             select(Account.id, Account.name, Account.role, Account.password_hash).where(
-                func.lower(Account.name) == name.lower(), Account.password_hash.is_not(None)
+                func.lower(Account.name) == name.lower(),
+                Account.password_hash.is_not(None),
+                Account.deactivated_at.is_(None),
             )
         ).one_or_none()
     # The database connection is back in the pool by now: hashing takes as long as twenty queries.
     matches = aside(_verifies, row.password_hash if row else NOBODYS_HASH, password[:MAX_PASSWORD_LENGTH])
     return row if matches else None
+
+
+def still_opens(session: Session, account: Any) -> bool:
+    """Whether the password of an account from `password_matches` is still the one that was looked at."""
+    same = select(Account.id).where(
+        Account.id == account.id,
+        Account.password_hash == account.password_hash,
+        Account.deactivated_at.is_(None),
+    )
+    return session.scalar(same) is not None
 
 
 def _verifies(password_hash: str, password: str) -> bool:
@@ -206,7 +257,8 @@ def _lock_names(session: Session) -> None:
     session.execute(select(func.pg_advisory_xact_lock(func.hashtext("accounts"))))
 
 
-def _find(session: Session, name: str) -> Account | None:
+def find(session: Session, name: str) -> Account | None:
+    """The account of that name, however it is spelt."""
     return session.scalar(select(Account).where(func.lower(Account.name) == name.lower()))
 
 

@@ -12,20 +12,22 @@ from functools import partial
 
 import click
 
-from app import accounts, create_app, embedded, strict_json
-from app.command import Command, desk, fail, me, migrate, valid
+from app import accounts, create_app, embedded, messenger, people, second_factor, strict_json
+from app.command import Command, desk, fail, log_of_commands, me, migrate, valid
 from app.desk import audit, config, lockouts, moves, sealing
 from app.desk.errors import Conflict, Invalid
 from app.desk.times import rfc3339
+from app.domain.notices import trial
 from app.domain.risk import TradingMode
 from app.domain.roles import PEOPLE_ROLES, Role
 from app.forms import LockoutForm, ModeForm
-from app.settings import PROJECT, Settings, SettingsError
+from app.settings import PROJECT, Settings, SettingsError, shipped
 
 PORT_PATIENCE = 5  # seconds: the workers of a killed server keep its port for a moment
 
 
 @click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="countersign", message="%(package)s %(version)s")
 def main() -> None:
     """Countersign: the operator's desk between trading engines and the broker."""
 
@@ -34,7 +36,9 @@ def main() -> None:
 def serve() -> None:
     """Migrate the database, then serve on HOST and PORT."""
     settings = Settings.from_environment()
+    log_of_commands(settings)
     _check_port(settings)
+    messenger.check(settings.notify_urls)
     database = embedded(settings) if settings.embedded else None
     if database:
         database.start()  # the lock that keeps it running passes on to gunicorn
@@ -43,11 +47,14 @@ def serve() -> None:
         migrate(settings)
         if database and not accounts.any_person():
             _first_person()
-    config_file = PROJECT / "gunicorn.conf.py"
     sys.stdout.flush()
     # Whoever answers requests never holds the key of the role that could alter the record.
     os.environ.pop("MIGRATION_DATABASE_URL", None)
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(config_file), "wsgi:app"])
+    os.environ["INSTANCE_PATH"] = str(settings.instance)
+    # gunicorn looks for modules where it is started first: whoever starts us may have an `app` of their own there.
+    os.chdir(PROJECT)
+    server = ["-m", "gunicorn", "-c", str(shipped("gunicorn.conf.py")), "app:create_app()"]
+    os.execv(sys.executable, [sys.executable, *server])
 
 
 def _check_port(settings: Settings) -> None:
@@ -95,6 +102,67 @@ def user_add(name: str, role: str, password_stdin: bool) -> None:
     click.echo(f"{name} can sign in as {role}.", err=True)
 
 
+@user.command("list")
+def user_list() -> None:
+    """Everybody who can sign in, or could until they were deactivated."""
+    with desk():
+        for row in people.people():
+            state = "active" if row.deactivated_at is None else "deactivated"
+            factor = "second factor" if row.second_factor else "password only"
+            seen = rfc3339(row.signed_in_at) if row.signed_in_at else "never signed in"
+            click.echo(f"{row.name:<20}  {row.role:<8}  {state:<11}  {factor:<13}  {row.sessions:>3} open  {seen}")
+
+
+@user.command("set-role")
+@click.argument("name")
+@click.argument("role", type=click.Choice([str(role) for role in PEOPLE_ROLES]))
+def user_set_role(name: str, role: str) -> None:
+    """Give the person NAME another role. Their tokens end."""
+    with desk():
+        people.set_role(me(), name, Role(role))
+    click.echo(f"{name} is {role}.", err=True)
+
+
+@user.command("deactivate")
+@click.argument("name")
+def user_deactivate(name: str) -> None:
+    """End every session and token of NAME at once, and let them have no others."""
+    with desk():
+        people.deactivate(me(), name)
+    click.echo("deactivated", err=True)
+
+
+@user.command("reactivate")
+@click.argument("name")
+def user_reactivate(name: str) -> None:
+    """Let NAME sign in again."""
+    with desk():
+        people.reactivate(me(), name)
+    click.echo("reactivated", err=True)
+
+
+@user.command("reset-password")
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read it from standard input, rather than have one made.")
+def user_reset_password(name: str, password_stdin: bool) -> None:
+    """Give NAME another password, printed this once. Their sessions end."""
+    given = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
+    password = people.first_password() if given is None else given
+    with desk():
+        people.reset_password(me(), name, password)
+    if given is None:
+        click.echo(password)
+
+
+@user.command("reset-second-factor")
+@click.argument("name")
+def user_reset_second_factor(name: str) -> None:
+    """Remove the second factor of NAME, who has lost it."""
+    with desk():
+        people.remove_second_factor(me(), name)
+    click.echo("removed", err=True)
+
+
 def _ask_password() -> str:
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
 
@@ -113,6 +181,20 @@ def token_add(name: str, role: str, owner: str | None, allow_live: bool) -> None
     """Print a new token for the service account NAME, this once."""
     with desk():
         click.echo(accounts.add_token(me(), name, Role(role), owner=owner, allow_live=allow_live))
+
+
+@token.command("list")
+@click.option("--all", "also_revoked", is_flag=True, help="Also those that were revoked.")
+def token_list(also_revoked: bool) -> None:
+    """The tokens that hold, and when each was used last."""
+    with desk():
+        for row in people.tokens():
+            if row.revoked_at is None or also_revoked:
+                used = f"used {rfc3339(row.last_used_at)}" if row.last_used_at else "never used"
+                more = ["may go live"] * row.allow_live + [f"owner {row.owner}"] * bool(row.owner)
+                if row.revoked_at:
+                    more.append(f"revoked {rfc3339(row.revoked_at)}")
+                click.echo("  ".join([f"{row.id}  {row.name:<20}  {row.role:<8}  {used}", *more]))
 
 
 @token.command("revoke")
@@ -186,11 +268,40 @@ def mode(to: str | None, reason: str | None) -> None:
         click.echo(str(present))
 
 
+@main.command("second-factor-for-live")
+@click.argument("to", metavar="[off]", required=False, type=click.Choice(["off"]))
+def second_factor_for_live(to: str | None) -> None:
+    """Print whether going live takes a second factor (on, off), or lift that. It is asked for on the page."""
+    with desk():
+        if to is not None:
+            config.require_second_factor_for_live(me(), False, None)
+        click.echo("on" if second_factor.is_required() else "off")
+
+
 @main.command()
 def expire() -> None:
     """Write down which orders have expired, and print how many. They had expired before, by the clock alone."""
     with desk():
         click.echo(str(sum(iter(partial(moves.expire_due, me()), 0))))
+
+
+@main.group()
+def notify() -> None:
+    """Messages to people, at the addresses in NOTIFY_URLS."""
+
+
+@notify.command("test")
+def notify_test() -> None:
+    """Send each address a message, and print which of them took it."""
+    urls = Settings.from_environment().notify_urls
+    if not urls:
+        fail("NOTIFY_URLS is not set: nobody is told of anything")
+    them = messenger.addresses(urls)
+    problems = messenger.tell_at_once(them, trial)
+    for address, problem in zip(them, problems, strict=True):
+        click.echo(f"{address.name}: {f'FAILED, {problem}' if problem else 'told'}")
+    if any(problems):
+        raise SystemExit(1)
 
 
 @main.group("audit")
@@ -245,3 +356,9 @@ def db_upgrade() -> None:
         if not settings.embedded:  # the embedded one is migrated whenever it is opened
             migrate(settings)
     click.echo("the database is at the newest version", err=True)
+
+
+@db.command("roles")
+def db_roles() -> None:
+    """Print the SQL that gives the desk's role its rights: for psql, after every upgrade (docs/AUDIT.md)."""
+    click.echo(shipped("deploy/roles.sql").read_text(), nl=False)

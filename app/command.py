@@ -13,7 +13,7 @@ import click
 from flask import Flask
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from app import create_app, database_url, embedded, schema
+from app import create_app, database_url, embedded, logs, schema
 from app.desk.actor import Actor
 from app.desk.errors import DeskError, Invalid
 from app.domain.roles import Role
@@ -60,6 +60,7 @@ def desk() -> Iterator[Flask]:
     The embedded database is started when it does not run, and left to the others when they still use it.
     """
     settings = Settings.from_environment()
+    log_of_commands(settings)
     database = embedded(settings) if settings.embedded else None
     if database:
         database.start()
@@ -76,6 +77,13 @@ def desk() -> Iterator[Flask]:
     finally:
         if database:
             database.release()
+
+
+def log_of_commands(settings: Settings) -> None:
+    """Whoever is at the terminal reads what a command prints: of the log only what is wrong is for them."""
+    logs.hide(settings.secrets)
+    level = settings.log_level if settings.log_level in ("debug", "error") else "warning"
+    logs.configure(form=settings.log_format, level=level, for_people=settings.embedded)
 
 
 def migrate(settings: Settings) -> None:

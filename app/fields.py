@@ -285,6 +285,16 @@ class Printable:
             raise ValidationError("must have printable characters only")
 
 
+class SixDigits:
+    """A code of an authenticator."""
+
+    PATTERN = r"[0-9]{6}"
+
+    def __call__(self, form: Form, field: Field) -> None:
+        if not re.fullmatch(self.PATTERN, field.data or "", re.ASCII):
+            raise ValidationError("must be six digits")
+
+
 class OneOf:
     """One of the words of an enumeration, exactly as they are written."""
 

@@ -14,6 +14,7 @@ from app.domain.risk import (
     MIN_APPROVAL_TIMEOUT_MINUTES,
     TradingMode,
 )
+from app.domain.roles import Role
 from app.fields import (
     AmountField,
     ArrayField,
@@ -26,6 +27,7 @@ from app.fields import (
     OneOf,
     Printable,
     Required,
+    SixDigits,
     StrictForm,
     Text,
     Ticker,
@@ -50,6 +52,51 @@ class Choice(StrEnum):
 class SignInForm(StrictForm):
     name = Trimmed("Name", [Required(), Text(1, 64)])
     password = PasswordField("Password", [Required(), Text(1, 256)])
+
+
+class CodeForm(StrictForm):
+    """A code of the authenticator, or where the page says so a recovery code; people write them in groups."""
+
+    code = Trimmed("Code", [Required(), Text(1, 40)])
+
+
+class PersonForm(StrictForm):
+    name = Trimmed("Name", [Required(), Text(1, 64)])
+    role = StringField("Role", [Required(), OneOf(Role)])
+    password = PasswordField("Password", [IfGiven(), Text(1, 256)])
+    totp_code = Trimmed("Code of your authenticator", [IfGiven(), Text(1, 40)])
+
+
+class RoleForm(StrictForm):
+    role = StringField("Role", [Required(), OneOf(Role)])
+
+
+class TokenForm(StrictForm):
+    name = Trimmed("Account", [Required(), Text(1, 64)])
+    role = StringField("Role", [Required(), OneOf(Role)])
+    owner = Trimmed("Owner", [IfGiven(), Text(1, 64)])
+    allow_live = BooleanWord("May go live")
+
+
+class PasswordForm(StrictForm):
+    """Of whoever is signed in, typed once more."""
+
+    password = PasswordField("Password", [Required(), Text(1, 256)])
+
+
+class ChangePasswordForm(PasswordForm):
+    new_password = PasswordField("New password", [Required(), Text(1, 256)])
+    again = PasswordField("New password again", [Required(), Text(1, 256)])
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        valid = super().validate(extra_validators)
+        if valid and self.again.data != self.new_password.data:
+            self.refused["again"] = ["must be the same as the new one"]
+        return valid and not self.refused
+
+
+class TurnOffForm(PasswordForm, CodeForm):
+    """Both."""
 
 
 class LockoutForm(StrictForm):
@@ -89,12 +136,13 @@ class SignalLayersForm(StrictForm):
 
 
 class ModeForm(StrictForm):
-    nullable = frozenset({"from", "reason"})
+    nullable = frozenset({"from", "reason", "totp_code"})
     trading_mode = StringField("Trading mode", [Required(), OneOf(TradingMode)])
     leaving = StringField("From", [IfGiven(), OneOf(TradingMode)], name="from")
     reason = Trimmed("Reason", [IfGiven(), Text(1, MAX_REASON_LENGTH)])
     cancel_open_orders = BooleanWord("Cancel open orders at the venue")
     protective_stops = IdsField("Stops to cancel with them, by id", [IfGiven(), Ids()])
+    totp_code = StringField("Code of your authenticator", [IfGiven(), SixDigits()])
 
     complaints: dict[str, list[str]]  # of the second step, to be made once the halt is
 
@@ -113,6 +161,8 @@ class ModeForm(StrictForm):
             self.leaving.data, self.leaving.errors = None, ()
         if self.reason.errors:
             self.reason.data, self.reason.errors = self.reason.data[:MAX_REASON_LENGTH] or None, ()
+        if self.totp_code.errors:
+            self.totp_code.data, self.totp_code.errors = None, ()
         for field in (self.cancel_open_orders, self.protective_stops):
             if said := self.refused.pop(field.name, None) or list(field.errors):
                 self.complaints[field.name] = said

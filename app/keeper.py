@@ -17,23 +17,24 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app import last_used, logs, metrics
 from app.desk import moves, sealing
 from app.desk.actor import Actor
 from app.desk.dispatch import Dispatch
 from app.desk.listening import Listener
 from app.desk.transaction import CONNECTING
 from app.domain.roles import Role
+from app.last_used import LastUsed
+from app.notifier import Notifier
 from app.venues import VenueError
 
-# It lives in the server's workers and speaks through the server's log, which writes down what is no warning too.
-log = logging.getLogger("gunicorn.error.keeper")
+log = logging.getLogger(__name__)
 
 LEADER_LOCK = 0x4B6565706572  # "Keeper"
 EVERY = 1.0  # seconds
 FOLLOW_AGAIN = 60.0  # seconds, the most between two tries to follow a venue
 HEAD_EVERY = 60.0  # seconds, between two heads of the record in the log
 leads = threading.Event()  # whether this process is the leader
-ACTOR = Actor(moves.DEADLINE, Role.ADMIN, "keeper")
 
 # A leader whose machine is gone must be noticed soon by the server, or for hours nobody could follow it.
 NOTICE_LOSS = """
@@ -52,6 +53,9 @@ def start(app: Flask, url: URL) -> None:
         listener = Listener(dispatch, mode)
         for work in (_ask, _follow):
             threading.Thread(target=work, args=(app, listener), name=f"venue {mode}", daemon=True).start()
+    threading.Thread(target=_notify, args=(app, app.extensions["notifier"]), name="notify", daemon=True).start()
+    notes: LastUsed = app.extensions["last_used"]
+    threading.Thread(target=_note_uses, args=(app, notes), name="last used", daemon=True).start()
 
 
 def _run(app: Flask, dsn: str) -> None:
@@ -72,14 +76,14 @@ def _dispatch(app: Flask, dispatch: Dispatch) -> None:
     not keep the desk waiting."""
     while True:
         time.sleep(EVERY)
-        _round(app, "nothing could be sent", dispatch.once)
+        _round(app, "dispatch", "nothing could be sent", dispatch.once)
 
 
 def _ask(app: Flask, listener: Listener) -> None:
     """The leader asks what became of the orders that are open at a venue, and the others seldom."""
     while True:
         time.sleep(EVERY)
-        _round(app, "nothing could be heard", lambda: listener.ask(leads=leads.is_set()))
+        _round(app, "ask", "nothing could be heard", lambda: listener.ask(leads=leads.is_set()))
 
 
 def _follow(app: Flask, listener: Listener) -> None:
@@ -88,19 +92,34 @@ def _follow(app: Flask, listener: Listener) -> None:
     while True:
         leads.wait()
         began = time.monotonic()
-        _round(app, "nothing could be heard", lambda: listener.follow(leads.is_set))
+        _round(app, "follow", "nothing could be heard", lambda: listener.follow(leads.is_set))
         pause = EVERY if time.monotonic() - began > FOLLOW_AGAIN else min(2 * pause, FOLLOW_AGAIN)
         time.sleep(pause)
 
 
-def _round(app: Flask, what: str, work: Callable[[], None]) -> None:
+def _round(app: Flask, who: str, what: str, work: Callable[[], None]) -> None:
     try:
-        with app.app_context():
+        with app.app_context(), logs.round_of(who):
             work()
     except (DBAPIError, PoolTimeout, VenueError) as error:
         log.warning("%s: %s", what, _first_line(error))
     except Exception:
         log.exception("%s, and the next round begins", what)
+
+
+def _notify(app: Flask, notifier: Notifier) -> None:
+    """The one that leads tells people. A thread of its own, for nothing is to wait for that."""
+    while True:
+        time.sleep(EVERY)
+        work = notifier.once if leads.is_set() else notifier.rest
+        _round(app, "notify", "nobody could be told", work)
+
+
+def _note_uses(app: Flask, notes: LastUsed) -> None:
+    """Of the tokens that this process has seen. Every process has its own notes."""
+    while True:
+        time.sleep(last_used.EVERY)
+        _round(app, "uses", "when tokens were used could not be written down", notes.write)
 
 
 def _connect(dsn: str) -> psycopg.Connection:
@@ -119,6 +138,7 @@ def _lead(app: Flask, connection: psycopg.Connection) -> None:
         time.sleep(EVERY)
     round_ = Round()
     leads.set()
+    metrics.LEADERS.set(1)
     try:
         while True:
             with app.app_context():
@@ -127,6 +147,7 @@ def _lead(app: Flask, connection: psycopg.Connection) -> None:
             connection.execute("SELECT 1")  # whoever lost the connection has lost the lock
     finally:
         leads.clear()
+        metrics.LEADERS.set(0)
 
 
 class Round:
@@ -138,16 +159,18 @@ class Round:
 
     def once(self) -> None:
         """Do what there is to do; what fails is said in the log, and tried again in the next round."""
-        for what, work in (("write down what has expired", self._expire), ("seal the record", self._seal)):
-            try:
-                work()
-            except (DBAPIError, PoolTimeout) as error:
-                log.warning("the keeper could not %s: %s", what, _first_line(error))
-            except Exception:  # one that fails must not keep the other from being done
-                log.exception("the keeper could not %s", what)
+        with logs.round_of("keeper"):
+            for what, work in (("write down what has expired", self._expire), ("seal the record", self._seal)):
+                try:
+                    work()
+                except (DBAPIError, PoolTimeout) as error:
+                    log.warning("the keeper could not %s: %s", what, _first_line(error))
+                except Exception:  # one that fails must not keep the other from being done
+                    log.exception("the keeper could not %s", what)
 
     def _expire(self) -> None:
-        while moves.expire_due(ACTOR):
+        keeper = Actor(moves.DEADLINE, Role.ADMIN, logs.request_id.get())
+        while moves.expire_due(keeper):
             pass
 
     def _seal(self) -> None:

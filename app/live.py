@@ -14,7 +14,7 @@ import psycopg
 from flask import current_app
 from sqlalchemy.engine import URL
 
-from app import sign_in, streams
+from app import metrics, sign_in, streams
 from app.desk import news
 from app.desk.actor import Actor
 from app.desk.moves import CHANNEL, MANY
@@ -78,6 +78,7 @@ class Hub:
             if not nobody_waits:
                 self._waiting[account_id] += 1
                 self._waiters[key].add(heard)
+                metrics.WAITS.inc()
                 self._start()
         if nobody_waits:
             yield None
@@ -87,6 +88,7 @@ class Hub:
         finally:
             with self._lock:
                 self._waiting[account_id] -= 1
+                metrics.WAITS.dec()
                 self._waiters[key].discard(heard)
                 if not self._waiters[key]:
                     del self._waiters[key]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from app.settings import PROJECT, SettingsError
+from app.settings import SettingsError, shipped
 
 MIGRATION_LOCK = 0x4D696772617465  # "Migrate"
 OLDEST_SERVER = 14
@@ -42,7 +42,7 @@ def upgrade(url: URL) -> None:
 
 
 def migrations() -> Path:
-    return PROJECT / "migrations"
+    return shipped("migrations")
 
 
 def _check_server(connection: Connection) -> None:

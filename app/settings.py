@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import limits
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-PROJECT = Path(__file__).resolve().parent.parent
+from app.domain.notices import Kind
+
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parent  # where the tree is; where it was installed from a wheel, the folder of all packages
 MIN_SECRET_LENGTH = 16
+MOST_OF_A_RATE, LONGEST_RATE = 1_000_000, 86_400  # requests, seconds
 LIVE_VENUE_CREDENTIALS = ("ALPACA_LIVE_KEY_ID", "ALPACA_LIVE_SECRET_KEY")
+# As Apprise splits them: an address may have a comma in it.
+BETWEEN_ADDRESSES = re.compile(r"[\s,]+(?=[A-Za-z0-9]{1,32}://)")
+ADDRESS = re.compile(r"[A-Za-z0-9]{1,32}://\S+")
+MOST_ADDRESSES = 10
+LOG_FORMATS = ("json", "console")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 ALPACA_URLS = {"paper": "https://paper-api.alpaca.markets", "live": "https://api.alpaca.markets"}
+
+
+def shipped(name: str) -> Path:
+    """What stands beside the package in the tree; a wheel has it inside."""
+    inside = PACKAGE / name
+    return inside if inside.exists() else PROJECT / name
 
 
 class SettingsError(RuntimeError):
@@ -45,6 +65,11 @@ class Settings:
     that owns the tables. `trusted_proxies` counts the proxies in front whose X-Forwarded-* headers are true.
     `alpaca` has the accounts that orders are sent to, by trading mode: a released order is sent within
     `send_within` seconds or not at all, and a request to the venue takes at most `venue_patience` seconds.
+    `notify_urls` are addresses as Apprise writes them, with their secrets in them; `notify_before_expiry` is in
+    seconds. `public_url` is where people reach the desk. `metrics_token` is what a monitor shows to read /metrics
+    from another machine; without a `log_format` it is found out what suits.
+    `read_rate` bounds the reads of a credential and `failed_credential_rate` the wrong tokens of an address, each
+    in one worker; None is no bound.
     """
 
     database_url: URL | None
@@ -58,12 +83,31 @@ class Settings:
     alpaca: Mapping[str, AlpacaAccount] = field(default_factory=dict)
     send_within: int = 60
     venue_patience: int = 10
+    notify_urls: tuple[str, ...] = field(default=(), repr=False)
+    notify_events: frozenset[Kind] = frozenset(Kind)
+    notify_before_expiry: int = 300
+    public_url: str | None = None
+    metrics_token: str | None = field(default=None, repr=False)
+    log_format: str | None = None
+    log_level: str = "info"
+    read_rate: limits.RateLimitItem | None = None
+    failed_credential_rate: limits.RateLimitItem | None = None
+
+    @property
+    def secrets(self) -> list[str]:
+        """What is never to be read in a log."""
+        given = [self.secret_key, self.metrics_token]
+        given += [url.password for url in (self.database_url, self.migration_url) if url is not None]
+        given += [half for account in self.alpaca.values() for half in (account.key_id, account.secret_key)]
+        given += self.notify_urls
+        return [secret for secret in given if secret]
 
     @property
     def warnings(self) -> list[str]:
         """What can be used but should not stay so.
 
-        Nothing hangs on SECRET_KEY alone: sessions have random ids, and marks of browsers are counted together.
+        Nothing hangs on SECRET_KEY alone: sessions have random ids, marks of browsers are counted together, and
+        secrets of second factors are read by whoever has it and the database.
         """
         if self.secret_key is not None and len(self.secret_key) < MIN_SECRET_LENGTH:
             return [f"SECRET_KEY is short: give it at least {MIN_SECRET_LENGTH} random characters"]
@@ -89,6 +133,15 @@ class Settings:
             alpaca={mode: account for mode in ALPACA_URLS if (account := _alpaca(given, mode))},
             send_within=_number(given, "SEND_WITHIN", 60, 1, 3600),
             venue_patience=_number(given, "VENUE_PATIENCE", 10, 1, 60),
+            notify_urls=_notify_urls(given),
+            notify_events=_notify_events(given),
+            notify_before_expiry=_number(given, "NOTIFY_BEFORE_EXPIRY", 300, 10, 86_400),
+            public_url=_public_url(given),
+            metrics_token=_metrics_token(given),
+            log_format=_word(given, "LOG_FORMAT", LOG_FORMATS),
+            log_level=_word(given, "LOG_LEVEL", LOG_LEVELS) or "info",
+            read_rate=_rate(given, "READ_RATE", "2000/10 seconds"),
+            failed_credential_rate=_rate(given, "FAILED_CREDENTIAL_RATE", "300/minute"),
         )
         settings._check(given)
         return settings
@@ -133,9 +186,32 @@ def _postgresql(given: Mapping[str, str], name: str) -> URL | None:
     if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise SettingsError(f"{name} must begin with postgresql://: PostgreSQL is the only database supported")
     try:
+        if "," in text:
+            return _several_hosts(f"postgresql://{rest}")
         return make_url(f"postgresql+psycopg://{rest}")
-    except (ArgumentError, ValueError):
+    except (ArgumentError, ValueError, psycopg.Error):
         raise SettingsError(f"{name} cannot be read as a URL") from None
+
+
+def _several_hosts(text: str) -> URL:
+    """A primary and its standbys, as libpq writes them: postgresql://user@a:5432,b:5432/name.
+
+    Whoever connects takes the first that can be written to: on a standby nothing could be decided.
+    """
+    parts = {"port": ""} | {key: str(value) for key, value in conninfo_to_dict(text).items()}
+    url = URL.create(
+        "postgresql+psycopg",
+        username=parts.pop("user", None),
+        password=parts.pop("password", None),
+        database=parts.pop("dbname", None),
+    )
+    if not all(port.isdigit() for port in parts["port"].split(",") if port):
+        raise ValueError
+    if not parts["port"].strip(","):
+        del parts["port"]
+    if "," in parts.get("host", ""):
+        parts.setdefault("target_session_attrs", "read-write")
+    return url.set(query=parts)
 
 
 def _alpaca(given: Mapping[str, str], mode: str) -> AlpacaAccount | None:
@@ -163,11 +239,84 @@ def _check_address(name: str, url: str, scheme: str, example: str) -> None:
         raise SettingsError(f"{name} must begin with {scheme}://: the key would be read on the way")
 
 
+def _notify_urls(given: Mapping[str, str]) -> tuple[str, ...]:
+    """Addresses by their form; whether Apprise can read them it says itself (app/messenger.py). What is wrong with
+    one is said without it: all of it may be secret."""
+    text = given.get("NOTIFY_URLS")
+    if text is None:
+        return ()
+    found = tuple(BETWEEN_ADDRESSES.split(text.strip(", \t\r\n")))
+    for number, each in enumerate(found, 1):
+        if not ADDRESS.fullmatch(each) or not each.isprintable():
+            raise SettingsError(
+                f"NOTIFY_URLS: address {number} is none, such as json://host/path, or has a space in it"
+            )
+    if len(set(found)) < len(found):
+        raise SettingsError("NOTIFY_URLS: the same address is there twice")
+    if len(found) > MOST_ADDRESSES:
+        raise SettingsError(f"NOTIFY_URLS: more than {MOST_ADDRESSES} addresses")
+    return found
+
+
+def _notify_events(given: Mapping[str, str]) -> frozenset[Kind]:
+    names = given.get("NOTIFY_EVENTS", " ".join(Kind)).replace(",", " ").split()
+    for name in names:
+        if name not in set(Kind):
+            raise SettingsError(f"NOTIFY_EVENTS: {name!r} is none of {', '.join(Kind)}")
+    return frozenset(Kind(name) for name in names)
+
+
+def _public_url(given: Mapping[str, str]) -> str | None:
+    url = given.get("PUBLIC_URL")
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        good = (
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and not (parts.query or parts.fragment or "@" in url)
+        )
+    except ValueError:
+        good = False
+    if not good or len(url) > 200 or re.search(r"\s", url):
+        raise SettingsError("PUBLIC_URL must be where people reach the desk, such as https://desk.example")
+    return url.rstrip("/")
+
+
 def _number(given: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:
     text = given.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest):
         raise SettingsError(f"{name} must be a whole number from {lowest} to {highest}, not {text!r}")
     return int(text)
+
+
+def _word(given: Mapping[str, str], name: str, words: Sequence[str]) -> str | None:
+    text = given.get(name)
+    if text is not None and text.lower() not in words:
+        raise SettingsError(f"{name} must be one of {', '.join(words)}, not {text!r}")
+    return text and text.lower()
+
+
+def _metrics_token(given: Mapping[str, str]) -> str | None:
+    token = given.get("METRICS_TOKEN")
+    if token is not None and not (token.isascii() and token.isprintable() and len(token) >= MIN_SECRET_LENGTH):
+        raise SettingsError(f"METRICS_TOKEN must have at least {MIN_SECRET_LENGTH} printable ASCII characters")
+    return token
+
+
+def _rate(given: Mapping[str, str], name: str, default: str) -> limits.RateLimitItem | None:
+    text = given.get(name, default)
+    if text == "off":
+        return None
+    try:
+        [rate] = limits.parse_many(text)
+        usable = 0 < rate.amount <= MOST_OF_A_RATE and 0 < rate.get_expiry() <= LONGEST_RATE
+    except ValueError:  # also where there are several
+        usable = False
+    if not usable:
+        raise SettingsError(f"{name} must be a rate such as {default}, or off, not {text!r}")
+    return rate
 
 
 def _instance(given: Mapping[str, str]) -> Path:

@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, delete, func, insert, select, text
+from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from app import accounts
+from app import accounts, second_factor
 from app.desk import audit
 from app.desk.actor import Actor
-from app.desk.errors import DeskError
+from app.desk.errors import Invalid, NotFound, TooManyTries
 from app.desk.moves import CHANNEL, MANY
-from app.desk.transaction import changing_rules, look_up, noting, recording
+from app.desk.transaction import changing_rules, look_up, noting, reading, recording
 from app.domain.roles import Role
-from app.models import SignInAttempt, WebSession
+from app.models import Account, SignInAttempt, SignInStep, WebSession
 
 WINDOW = text("interval '15 minutes'")
 WINDOW_SECONDS = 15 * 60
@@ -51,18 +51,9 @@ HOLDING = f"""
     SELECT NULL, id_hash, role FROM web_sessions JOIN accounts ON accounts.id = account_id
     WHERE id_hash = ANY (%(sessions)s::bytea[]) AND {ALIVE}
 """  # noqa: S608 - made of constants
+STEP_HOLDS = "sign_in_steps.created_at > now() - interval '5 minutes'"
+PERSON = select(Account.id, Account.name, Account.role)
 SEEN = "UPDATE web_sessions SET seen_at = now() WHERE id_hash = %(id_hash)s RETURNING seen_at"
-
-
-class TooManyTries(DeskError):
-    """Wait `retry_after` seconds; the password was not looked at."""
-
-    code = "too_many_tries"
-
-    def __init__(self, retry_after: int) -> None:
-        minutes = -(-retry_after // 60)
-        super().__init__(f"too many failed tries: wait {minutes} minute{'s'[: minutes > 1]} and try again")
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +65,16 @@ class SignedIn:
     role: Role
     session_hash: bytes
 
+    def actor(self, request_id: str) -> Actor:
+        return Actor(self.name, self.role, request_id, self.account_id)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeNeeded:
+    """The password was right, and a code is asked for; `secret` names this sign-in for a few minutes."""
+
+    secret: str
+
 
 def sign_in(
     name: str,
@@ -83,30 +84,104 @@ def sign_in(
     device_names: dict[str, str],
     request_id: str,
     replaces: object = None,
-) -> tuple[SignedIn, str] | None:
+    browser: str = "",
+) -> tuple[SignedIn, str] | CodeNeeded | None:
     """The person and the secret of a new session, or None when name or password is wrong.
 
-    `device_names` maps the names that signed in with this browser before to the browser's mark for each.
-    The session `replaces` that this browser had before ends. Raises TooManyTries.
+    Where the person has a second factor, `finish` is to follow. `device_names` maps the names that signed in with
+    this browser before to the browser's mark for each. The session `replaces` that this browser had before ends.
+    Raises TooManyTries.
     """
-    key = name.strip().lower()[:64]
+    key = _key(name)
     mark = device_names.get(key)
-    device = hashlib.sha256(mark.encode()).hexdigest() if mark else None
-    attempt = _count_try(key, _network(address), device)
+    attempt = _count_try(key, network(address), _mark_hash(mark) if mark else None)
     account = accounts.password_matches(name.strip(), password)
     if account is None:
         return None
-    secret = secrets.token_urlsafe(32)
-    person = SignedIn(account.id, account.name, Role(account.role), _hash(secret))
-    actor = Actor(person.name, person.role, request_id, person.account_id)
     with recording() as session:
         session.execute(delete(SignInAttempt).where(SignInAttempt.id == attempt))
         session.execute(delete(WebSession).where(text(f"NOT ({ALIVE})")))
+        session.execute(delete(SignInStep).where(text(f"NOT ({STEP_HOLDS})")))
         if isinstance(replaces, str):
             session.execute(delete(WebSession).where(WebSession.id_hash == _hash(replaces)))
-        session.execute(insert(WebSession).values(id_hash=person.session_hash, account_id=person.account_id))
-        audit.record(session, actor, "session.sign_in", person.name, after={"address": address})
+        # It may have been changed, or the account deactivated, while the password was looked at.
+        if not accounts.still_opens(session, account):
+            return None
+        if second_factor.is_on(session, account.id):
+            secret = secrets.token_urlsafe(32)
+            session.execute(insert(SignInStep).values(id_hash=_hash(secret), account_id=account.id))
+            return CodeNeeded(secret)
+        return _begin(session, account, request_id, {"address": address}, browser)
+
+
+def finish(
+    secret: str,
+    written: str,
+    *,
+    address: str,
+    device_names: dict[str, str],
+    request_id: str,
+    browser: str = "",
+) -> tuple[SignedIn, str] | None:
+    """The second step: the person and the secret of a new session, or None when the code is wrong.
+
+    `written` is a code of the authenticator, or a recovery code. Raises TooManyTries, and NotFound where the first
+    step was too long ago.
+    """
+    step = SignInStep.id_hash == _hash(secret)
+    too_late = NotFound("that took too long, or was done already: sign in again")
+    with reading() as session:
+        account = session.execute(PERSON.join(SignInStep).where(step, text(STEP_HOLDS))).one_or_none()
+    if account is None:
+        raise too_late
+    mark = device_names.get(_key(account.name))
+    door = f"browser:{_mark_hash(mark)}" if mark else second_factor.STRANGERS
+    try:
+        proof = second_factor.check(account.id, written, door=door, recovery=True)
+        with recording() as session:
+            proof.spend(session)
+            gone = session.scalar(delete(SignInStep).where(step).returning(SignInStep.account_id))
+            # Deactivating, and every change of a password, removes the step.
+            if gone is None:
+                raise too_late
+            told = {"address": address, "second_factor": proof.kind}
+            made = _begin(session, account, request_id, told, browser)
+            if proof.kind == "recovery_code":
+                audit.record(session, made[0].actor(request_id), "second_factor.use_recovery_code", account.name)
+            return made
+    except second_factor.WrongCode:
+        return None
+
+
+def _begin(
+    session: Session, account: Any, request_id: str, told: dict[str, Any], browser: str
+) -> tuple[SignedIn, str]:
+    """A session, in the transaction of the caller."""
+    secret = secrets.token_urlsafe(32)
+    person = SignedIn(account.id, account.name, Role(account.role), _hash(secret))
+    session.execute(
+        insert(WebSession).values(
+            id_hash=person.session_hash, account_id=person.account_id, address=told["address"], browser=browser
+        )
+    )
+    session.execute(update(Account).where(Account.id == account.id).values(signed_in_at=func.now()))
+    audit.record(session, person.actor(request_id), "session.sign_in", person.name, after=told)
     return person, secret
+
+
+def prove_password(actor: Actor, password: str, *, address: str) -> Any:
+    """The account of this actor, who has typed the password once more; tries are counted for the session.
+
+    Raises Invalid (of `password`) when it is wrong, and TooManyTries.
+    """
+    door = actor.session_hash.hex() if actor.session_hash else None
+    attempt = _count_try(_key(actor.name), network(address), door)
+    account = accounts.password_matches(actor.name, password)
+    if account is None:
+        raise Invalid({"password": ["is wrong"]})
+    with noting() as session:
+        session.execute(delete(SignInAttempt).where(SignInAttempt.id == attempt))
+    return account
 
 
 def signed_in(secret: str) -> SignedIn | None:
@@ -179,7 +254,7 @@ def _seconds_left(session: Session, which: ColumnElement[bool]) -> int:
     return max(1, int(session.scalars(select(func.ceil(WINDOW_SECONDS - age)).where(which)).one()))
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
     """What counts as one address: an IPv6 customer has a whole /64 to try from."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -188,6 +263,15 @@ def _network(address: str) -> str:
     if parsed.version == 6:
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)
+
+
+def _key(name: str) -> str:
+    """What tells accounts apart, of a name as it was typed."""
+    return name.strip().lower()[:64]
+
+
+def _mark_hash(mark: str) -> str:
+    return hashlib.sha256(mark.encode()).hexdigest()
 
 
 def _hash(secret: str) -> bytes:

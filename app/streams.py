@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from app import metrics
+
 Credential = str | bytes  # the id of a token, or the hash of a session's secret
 
 # Each holds one of the connections that the worker has for everybody.
@@ -106,6 +108,7 @@ class Streams:
             stream = Stream(self, account_id, credential, self.told)
             self._open.add(stream)
             self._of[account_id] += 1
+            metrics.STREAMS.inc()
             if self._is_closed:
                 stream.end()
             return stream
@@ -115,6 +118,7 @@ class Streams:
             if stream in self._open:
                 self._open.remove(stream)
                 self._of[stream.account_id] -= 1
+                metrics.STREAMS.dec()
 
     def credentials(self) -> set[Credential]:
         """Those that they were opened with."""

@@ -1,17 +1,61 @@
-"""How psycopg waits for the database in a server of greenlets: on gevent's own watcher.
+"""How psycopg waits for the database in a server of greenlets: on gevent's own watcher, and not for ever.
 
 psycopg's choice under gevent is a patched `poll`, which costs twice the processor time of the round trip itself
 (`bench/`, docs/PERFORMANCE.md). Like psycogreen for its predecessor, this takes the place of that one function.
+
+A database that hangs refuses nobody and answers nobody: its own time-outs hang with it, and the kernel goes on
+saying that the other side is there. So whoever hears nothing for longer than any statement may take cuts the
+connection, which from there on is like any other that broke.
 """
 
 from __future__ import annotations
 
+import os
+import socket
+import time
+from contextlib import suppress
 from typing import Any
 
 import psycopg.waiting
 from gevent import get_hub
 
 patient = psycopg.waiting.wait_poll
+
+LONGEST = 12.0  # seconds; no statement takes longer (SESSION_SETTINGS in app/desk/transaction.py)
+STOOD_STILL = 1.0  # seconds by which an alarm is late where not the database, but this machine stood still
+_bounds: dict[int, float] = {}  # of connections with shorter time-outs, by their file descriptors
+
+
+def bound(connection: psycopg.Connection[Any], seconds: float) -> None:
+    """How long this connection may be silent in the middle of a statement."""
+    _bounds[connection.fileno()] = seconds
+
+
+class Alarm:
+    """Cuts a connection that stays silent for too long, unless it is stopped before."""
+
+    __slots__ = ("_due", "_fileno", "_seconds", "_timer")
+
+    def __init__(self, loop: Any, fileno: int) -> None:
+        self._fileno = fileno
+        self._seconds = _bounds.get(fileno, LONGEST)
+        self._timer = loop.timer(self._seconds)
+        self._start()
+
+    def _start(self) -> None:
+        self._due = time.monotonic() + self._seconds
+        self._timer.start(self._ring)
+
+    def stop(self) -> None:
+        self._timer.close()
+
+    def _ring(self) -> None:
+        if time.monotonic() > self._due + STOOD_STILL:
+            self._start()  # the database has the same time again, for it stood still as well
+            return
+        # Whoever waits wakes up by this and finds what is left to read, which is an end in the middle.
+        with socket.socket(fileno=os.dup(self._fileno)) as connection, suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def wait(generator: Any, fileno: int, interval: float = 0.0, timeout: float | None = None) -> Any:
@@ -24,13 +68,17 @@ def wait(generator: Any, fileno: int, interval: float = 0.0, timeout: float | No
     try:
         wanted = next(generator)
         hub = get_hub()
-        while True:
-            watcher = hub.loop.io(fileno, int(wanted))
-            try:
-                hub.wait(watcher)
-            finally:
-                watcher.close()
-            wanted = generator.send(wanted)
+        alarm = Alarm(hub.loop, fileno)
+        try:
+            while True:
+                watcher = hub.loop.io(fileno, int(wanted))
+                try:
+                    hub.wait(watcher)
+                finally:
+                    watcher.close()
+                wanted = generator.send(wanted)
+        finally:
+            alarm.stop()
     except StopIteration as end:
         return end.value
 

@@ -20,7 +20,8 @@ from tests.serving import Server, serve_a_new_desk
 
 ROUNDS = 7
 ORDERS, LOCKOUTS = 500, 200
-AT_MOST = 300  # milliseconds of scripting for a load
+# Times what plain tables cost. It is 300 milliseconds where a load takes 180, as it did on a quiet machine.
+AT_MOST = 4.0
 OF_A_LOAD = 0.5  # a change costs at most that part of a load
 
 
@@ -68,6 +69,34 @@ def change(page: Page, measured: CDPSession, server: Server, number: int) -> flo
     return now - before
 
 
+# The same machine in the same minute, at work that is not ours: plain tables of as many rows, in one task.
+BARE = """
+    (rows) => new Promise((done) => setTimeout(() => {
+        for (let again = 0; again < 5; again += 1) {
+            const body = document.createElement('tbody');
+            for (let number = 0; number < rows; number += 1) {
+                const row = document.createElement('tr');
+                for (let column = 0; column < 10; column += 1) {
+                    const cell = document.createElement('td');
+                    cell.className = 'num';
+                    cell.setAttribute('data-label', `Column ${column}`);
+                    cell.append(`${number * column}.00`);
+                    row.append(cell);
+                }
+                body.append(row);
+            }
+        }
+        done();
+    }))
+"""
+
+
+def build_bare_tables(page: Page, measured: CDPSession) -> float:
+    before = scripting(measured)
+    page.evaluate(BARE, ORDERS + LOCKOUTS)
+    return scripting(measured) - before
+
+
 def settle(page: Page) -> None:
     """To look again and again whether it is done would be scripting too."""
     page.wait_for_timeout(800)
@@ -84,12 +113,16 @@ def main() -> int:
         measured.send("Performance.enable", {"timeDomain": "threadTicks"})
         sign_in(page, server)
         # Whatever else the machine does comes on top, so the least is nearest to what the page itself costs.
-        loads = min(load(page, measured, server) for _ in range(ROUNDS))
+        both = [(load(page, measured, server), build_bare_tables(page, measured)) for _ in range(ROUNDS)]
+        loads, bare = (min(values) for values in zip(*both, strict=True))
         changes = min(change(page, measured, server, number) for number in range(1, ROUNDS + 1))
         browser.close()
-    print(f"a load with {ORDERS} orders and {LOCKOUTS} lockouts: {loads:5.0f} ms of scripting (<= {AT_MOST})")
+    print(f"plain tables of as many rows: {bare:5.0f} ms of scripting")
+    times = loads / bare
+    print(f"a load with {ORDERS} orders and {LOCKOUTS} lockouts:")
+    print(f"           {loads:5.0f} ms, {times:4.2f} times that (<= {AT_MOST})")
     print(f"a change:  {changes:5.0f} ms, {changes / loads:4.2f} of a load (<= {OF_A_LOAD})")
-    return 0 if loads <= AT_MOST and changes <= OF_A_LOAD * loads else 1
+    return 0 if times <= AT_MOST and changes <= OF_A_LOAD * loads else 1
 
 
 if __name__ == "__main__":

@@ -30,18 +30,25 @@ GRANT INSERT (actor, action, subject, before, after, note, request_id) ON audit_
 GRANT INSERT ON audit_seals TO :"app";
 
 -- The rules. The one active row of the configuration is changed, and never replaced by another.
-GRANT SELECT, UPDATE (config, trading_mode, version, updated_at, updated_by) ON risk_configs TO :"app";
+GRANT SELECT, UPDATE (config, trading_mode, version, updated_at, updated_by, second_factor_for_live)
+    ON risk_configs TO :"app";
 GRANT SELECT, INSERT, UPDATE (expires_at), DELETE ON symbol_lockouts TO :"app";
 
 -- An order stays as it was sent: only what becomes of it is written later.
 GRANT SELECT, INSERT, UPDATE (status, reasons, decided_at, decided_by, decision_note, send_by, sent_at, try_at, tries,
     venue_id, venue_words, venue_at, filled_qty, filled_avg_price, cancel_asked_at) ON orders TO :"app";
 
--- People and tokens: nobody's name, role or password is changed, and a token is at most revoked.
-GRANT SELECT, INSERT, UPDATE (owner_id) ON accounts TO :"app";
-GRANT SELECT, INSERT, UPDATE (revoked_at) ON tokens TO :"app";
+-- People and tokens: nobody is renamed or removed, and of a token no more is changed than that it was used or revoked.
+GRANT SELECT, INSERT, UPDATE (owner_id, role, password_hash, deactivated_at, signed_in_at) ON accounts TO :"app";
+GRANT SELECT, INSERT, UPDATE (revoked_at, last_used_at) ON tokens TO :"app";
 GRANT SELECT, INSERT, UPDATE (seen_at), DELETE ON web_sessions TO :"app";
-GRANT SELECT, INSERT, DELETE ON sign_in_attempts TO :"app";
+GRANT SELECT, INSERT, DELETE ON sign_in_attempts, sign_in_steps, second_factor_tries TO :"app";
+GRANT SELECT, INSERT, DELETE, UPDATE (sealed_secret, last_step, started_at, started_in, confirmed_at)
+    ON second_factors TO :"app";
+GRANT SELECT, INSERT, DELETE, UPDATE (used_at) ON recovery_codes TO :"app";
+
+-- What people are told of, and how that went. Nothing else depends on it.
+GRANT SELECT, INSERT, UPDATE, DELETE ON notices, notice_receivers TO :"app";
 
 -- So that `serve` sees by itself that the tables are of its version.
 GRANT SELECT ON alembic_version TO :"app";

@@ -20,8 +20,9 @@ PREFIX = "countersign_test_"
 EMPTY = """
     ALTER TABLE audit_events DISABLE TRIGGER audit_events_are_final;
     ALTER TABLE audit_seals DISABLE TRIGGER audit_seals_are_final;
-    TRUNCATE audit_events, audit_seals, orders, symbol_lockouts, sign_in_attempts, web_sessions, tokens,
-        accounts, risk_configs RESTART IDENTITY;
+    TRUNCATE audit_events, audit_seals, orders, symbol_lockouts, sign_in_attempts, sign_in_steps, web_sessions,
+        second_factors, recovery_codes, second_factor_tries, tokens, accounts, notices, notice_receivers,
+        risk_configs RESTART IDENTITY;
     ALTER TABLE audit_events ENABLE ALWAYS TRIGGER audit_events_are_final;
     ALTER TABLE audit_seals ENABLE ALWAYS TRIGGER audit_seals_are_final;
     INSERT INTO risk_configs DEFAULT VALUES

@@ -29,6 +29,8 @@ from tests.database import EMPTY, connect, new_database, postgres
 
 TESTER = Actor("cli:tests", Role.ADMIN, "tests")
 SECRET_KEY = "a secret for tests only"
+# Tests ask faster than anybody, and show wrong credentials from where the right ones come from.
+NO_RATES = {"READ_RATE": "off", "FAILED_CREDENTIAL_RATE": "off"}
 
 
 def settings_for(url: URL, instance: Path, **more: str) -> Settings:
@@ -37,6 +39,7 @@ def settings_for(url: URL, instance: Path, **more: str) -> Settings:
         "DATABASE_URL": url.set(drivername="postgresql").render_as_string(hide_password=False),
         "SECRET_KEY": SECRET_KEY,
         "INSTANCE_PATH": str(instance),
+        **NO_RATES,
     }
     return Settings.from_environment(environment | more)
 
@@ -50,6 +53,7 @@ def application(url: URL, instance: Path, **more: str) -> Iterator[Flask]:
     finally:
         app.extensions["live"].stop()
         app.extensions["dispatch"].close()
+        app.extensions["notifier"].close()
         with app.app_context():
             for engine in db.engines.values():
                 engine.dispose()
@@ -65,6 +69,11 @@ class Desk:
 
     def close(self) -> None:
         self._connection.close()
+
+    def connect_anew(self) -> None:
+        """After an outage."""
+        self._connection.close()
+        self._connection = connect(self.database)
 
     def reset(self) -> None:
         """Empty the desk: paper mode, configuration `{}`, nobody in it."""
@@ -117,6 +126,7 @@ def serve(
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "WEB_CONCURRENCY": str(workers),
+        **NO_RATES,
         **(settings or {}),
     }
     log = open(instance / "server.log", "wb")  # noqa: SIM115 - it lives as long as the process

@@ -311,7 +311,8 @@ def test_a_token_is_printed_alone_and_only_its_hash_is_kept(run: Run, desk: Desk
 
 def test_an_account_keeps_its_role(run: Run, desk: Desk) -> None:
     said(run("token", "add", "robot", "--role", "viewer"))
-    assert refused(run("token", "add", "robot", "--role", "admin")) == "robot has the role viewer, not admin"
+    said_no = refused(run("token", "add", "robot", "--role", "admin"))
+    assert said_no == "the account robot has the role viewer, not admin"
     assert desk.sql("SELECT count(*) FROM tokens") == [(1,)]
     assert len(events(desk)) == 2
 
@@ -332,7 +333,7 @@ def test_an_owner_is_a_person_and_given_once(run: Run, desk: Desk) -> None:
     said(add("--owner", "Alice"))
     said(add("--owner", "alice"))
     said(add())
-    assert refused(add("--owner", "bob")) == "engine has another owner already"
+    assert refused(add("--owner", "bob")) == "the account engine has another owner already"
     assert desk.sql(
         "SELECT o.name FROM accounts e JOIN accounts o ON o.id = e.owner_id WHERE e.name = 'engine'"
     ) == [("alice",)]
@@ -515,3 +516,67 @@ def test_a_command_that_waits_too_long_for_the_rules_says_so(run: Run, desk: Des
 
 def test_the_settings_of_a_command_are_those_of_the_server(environment: Environment) -> None:
     assert Settings.from_environment(environment).session_secret() == SECRET_KEY
+
+
+# People, tokens and the second factor
+
+
+def test_people_are_listed_and_their_roles_changed(run: Run, desk: Desk) -> None:
+    for name in ("ada", "olga"):
+        desk.add_user(name, "admin")
+    said(run("user", "set-role", "olga", "operator"))
+    said(run("user", "deactivate", "olga"))
+    ada, olga = said(run("user", "list")).splitlines()
+    assert ada.split()[:3] == ["ada", "admin", "active"]
+    assert olga.split()[:3] == ["olga", "operator", "deactivated"]
+    said(run("user", "reactivate", "olga"))
+    assert "active" in said(run("user", "list")).splitlines()[1].split()
+    assert {actor for (actor,) in events(desk, "actor")} == {"cli:tests", ME}
+
+
+def test_the_last_admin_stays(run: Run, desk: Desk) -> None:
+    desk.add_user("ada", "admin")
+    for command in (("set-role", "ada", "viewer"), ("deactivate", "ada")):
+        assert "last admin" in refused(run("user", *command))
+    assert desk.sql("SELECT role, deactivated_at FROM accounts") == [("admin", None)]
+
+
+def test_a_password_is_reset_and_printed_once(run: Run, desk: Desk) -> None:
+    desk.add_user("ada", "admin")
+    password = said(run("user", "reset-password", "ada")).strip()
+    with desk.app.app_context():
+        assert accounts.password_matches("ada", password) is not None
+    assert said(run("user", "reset-password", "ada", "--password-stdin", given="a horse, a horse\n")) == ""
+    with desk.app.app_context():
+        assert accounts.password_matches("ada", "a horse, a horse") is not None
+    assert "horse" not in str(desk.sql("SELECT * FROM audit_events"))
+
+
+@pytest.mark.parametrize(
+    "command", [("set-role", "nobody", "viewer"), ("deactivate", "nobody"), ("reset-second-factor", "nobody")]
+)
+def test_nobody_is_nobody(run: Run, desk: Desk, command: tuple[str, ...]) -> None:
+    assert "named nobody" in refused(run("user", *command))
+
+
+def test_tokens_are_listed_less_those_that_were_revoked(run: Run, desk: Desk) -> None:
+    desk.add_user("ada", "admin")
+    held = desk.add_token("bot", "engine", owner="ada").partition(".")[0]
+    revoked = desk.add_token("script", "admin", allow_live=True).partition(".")[0]
+    said(run("token", "revoke", revoked))
+    [line] = said(run("token", "list")).splitlines()
+    assert line.split() == [held, "bot", "engine", "never", "used", "owner", "ada"]
+    assert revoked in said(run("token", "list", "--all"))
+
+
+def test_the_command_does_not_go_live_where_that_takes_a_second_factor_and_lifts_it_on_the_record(
+    run: Run, desk: Desk
+) -> None:
+    assert said(run("second-factor-for-live")) == "off\n"
+    desk.sql("UPDATE risk_configs SET second_factor_for_live = true")
+    assert said(run("second-factor-for-live")) == "on\n"
+    assert "takes a second factor" in refused(run("mode", "live", "--reason", "r"))
+    assert said(run("mode", "disabled")) == "disabled\n"
+    assert said(run("second-factor-for-live", "off")) == "off\n"
+    assert events(desk, "actor", "action")[-1] == (ME, "second_factor_for_live.change")
+    assert said(run("mode", "live", "--reason", "r")) == "live\n"

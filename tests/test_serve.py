@@ -50,14 +50,14 @@ def none_left(instance: Path, seconds: float = 20) -> None:
 class Serve:
     """A `countersign serve` with a process group of its own, as a terminal gives it."""
 
-    def __init__(self, environment: Environment, log: Path) -> None:
+    def __init__(self, environment: Environment, log: Path, command: str, cwd: Path) -> None:
         self.url = f"http://127.0.0.1:{environment['PORT']}"
         self._log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [COUNTERSIGN, "serve"],
+                [command, "serve"],
                 env=environment,
-                cwd="/",
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -84,10 +84,12 @@ class Serve:
 
 
 @contextmanager
-def serving(instance: Path, tmp_path: Path, **more: str) -> Iterator[Serve]:
+def serving(
+    instance: Path, tmp_path: Path, *, command: str = COUNTERSIGN, cwd: Path = Path("/"), **more: str
+) -> Iterator[Serve]:
     """It serves when the block begins; whatever happens, nothing of it is left in the end."""
     environment = bare(INSTANCE_PATH=str(instance), PORT=str(free_port())) | more
-    made = Serve(environment, tmp_path / f"log-{time.monotonic_ns()}")
+    made = Serve(environment, tmp_path / f"log-{time.monotonic_ns()}", command, cwd)
     try:
         yield made
     finally:

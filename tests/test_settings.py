@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from limits import RateLimitItem
 
+from app.domain.notices import Kind
 from app.settings import PROJECT, Settings, SettingsError
 from tests.at_once import results_of
 
@@ -70,6 +72,29 @@ def test_the_usual_names_of_postgresql_are_understood(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("u:p%2C@a,b/db", {"host": "a,b"}),
+        ("u:p%2C@a:5433,b:5434/db?sslmode=require", {"host": "a,b", "port": "5433,5434", "sslmode": "require"}),
+        ("u:p%2C@[::1]:5433,b/db", {"host": "::1,b", "port": "5433,"}),
+        ("u:p%2C@/db?host=/run/a,/run/b", {"host": "/run/a,/run/b"}),
+        ("u:p%2C@a,b/db?target_session_attrs=any", {"host": "a,b", "target_session_attrs": "any"}),
+    ],
+)
+def test_several_hosts_are_a_primary_and_its_standbys(written: str, expected: dict[str, str]) -> None:
+    url = read(DATABASE_URL=f"postgresql://{written}", SECRET_KEY=SECRET).database_url
+    assert url is not None
+    assert (url.username, url.password, url.database) == ("u", "p,", "db")
+    assert dict(url.query) == {"target_session_attrs": "read-write"} | expected
+
+
+@pytest.mark.parametrize("wrong", ["a:x,b/db", "a,b/db?no_such_thing=1", "u:hunter2@[a,b/db"])
+def test_several_hosts_that_cannot_be_read_are_refused(wrong: str) -> None:
+    said = refusal(DATABASE_URL=f"postgresql://{wrong}", SECRET_KEY=SECRET)
+    assert said == "DATABASE_URL cannot be read as a URL"
+
+
+@pytest.mark.parametrize(
     "url", ["mysql://host/db", "sqlite:///x.db", "postgresql", "db.example", "://", "PG://x/y"]
 )
 @pytest.mark.parametrize("name", ["DATABASE_URL", "MIGRATION_DATABASE_URL"])
@@ -100,6 +125,30 @@ def test_the_bounds_themselves_are_accepted() -> None:
     for name, values in {"PORT": (1, 65_535), "WEB_CONCURRENCY": (1, 256), "TRUSTED_PROXIES": (0, 10)}.items():
         for value in values:
             read(**{name: str(value)})
+
+
+@pytest.mark.parametrize("name", ["READ_RATE", "FAILED_CREDENTIAL_RATE"])
+def test_a_rate_is_so_many_in_so_long_or_off(name: str) -> None:
+    def rate(text: str) -> RateLimitItem | None:
+        return getattr(read(**{name: text}), name.lower())
+
+    for text, amount, seconds in (("5/minute", 5, 60), ("10 per 2 hours", 10, 7200), (" 1/second ", 1, 1)):
+        found = rate(text)
+        assert found is not None
+        assert (found.amount, found.get_expiry()) == (amount, seconds)
+    assert rate("") is not None
+    assert rate("off") is None
+    for wrong in (
+        "5",
+        "0/minute",
+        "-1/minute",
+        "many",
+        "5/minute;9/hour",
+        "5/fortnight",
+        "9999999/second",
+        "1/3 days",
+    ):
+        assert refusal(**{name: wrong}).startswith(f"{name} must be a rate such as ")
 
 
 def test_a_real_database_needs_a_secret_key() -> None:
@@ -179,10 +228,64 @@ class TestAnAccountAtAlpaca:
         assert refusal(**self.KEY, ALPACA_PAPER_STREAM_URL=url).startswith("ALPACA_PAPER_STREAM_URL must ")
 
     @pytest.mark.parametrize(
-        ("name", "value"), [("SEND_WITHIN", "0"), ("VENUE_PATIENCE", "61"), ("SEND_WITHIN", "x")]
+        ("name", "value"),
+        [("NOTIFY_BEFORE_EXPIRY", "9"), ("SEND_WITHIN", "0"), ("VENUE_PATIENCE", "61"), ("SEND_WITHIN", "x")],
     )
     def test_times_have_bounds(self, name: str, value: str) -> None:
         assert refusal(**{name: value}).startswith(name)
+
+
+class TestWhoIsTold:
+    def test_nobody_by_default(self) -> None:
+        settings = read()
+        assert (settings.notify_urls, settings.public_url, settings.notify_before_expiry) == ((), None, 300)
+        assert settings.notify_events == set(Kind)
+
+    def test_addresses_stand_apart_as_apprise_has_them(self) -> None:
+        urls = "json://a/x?to=b,c , slack://T/B/X\n\tmailto://u:p@mail.example?to=a@b.example,c@d.example"
+        assert read(NOTIFY_URLS=urls).notify_urls == (
+            "json://a/x?to=b,c",
+            "slack://T/B/X",
+            "mailto://u:p@mail.example?to=a@b.example,c@d.example",
+        )
+
+    @pytest.mark.parametrize(
+        "urls",
+        ["hush", "json://a hush", "json://", "://hush", "json://a json://a", "json://hush\x00", "a-b://hush"],
+    )
+    def test_what_is_no_address_is_refused_and_not_shown(self, urls: str) -> None:
+        said = refusal(NOTIFY_URLS=urls)
+        assert said.startswith("NOTIFY_URLS: ")
+        assert "hush" not in said
+
+    def test_there_are_not_too_many(self) -> None:
+        assert (
+            refusal(NOTIFY_URLS=" ".join(f"json://a/{n}" for n in range(11)))
+            == "NOTIFY_URLS: more than 10 addresses"
+        )
+
+    def test_of_what(self) -> None:
+        assert read(NOTIFY_EVENTS="halted, live order_waits").notify_events == {
+            Kind.HALTED,
+            Kind.LIVE,
+            Kind.ORDER_WAITS,
+        }
+        assert refusal(NOTIFY_EVENTS="halted,everything").startswith(
+            "NOTIFY_EVENTS: 'everything' is none of halted, "
+        )
+
+    def test_the_link_is_an_address_of_the_web(self) -> None:
+        assert read(PUBLIC_URL="https://desk.example/").public_url == "https://desk.example"
+        for wrong in (
+            "desk.example",
+            "ftp://desk",
+            "https://",
+            "https://u:p@desk",
+            "https://a/?x=1",
+            "http://[",
+            "http://a b",
+        ):
+            assert refusal(PUBLIC_URL=wrong).startswith("PUBLIC_URL")
 
 
 def test_a_lost_database_url_is_seen_by_the_one_for_migrations() -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.desk.errors import Forbidden
 from app.domain.roles import Act, Role, may
-from app.models import Token, WebSession
+from app.models import Account, Token, WebSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,25 @@ class Actor:
             raise Forbidden(detail)
 
     def require_credential(self, session: Session) -> None:
-        """Raises Forbidden when the token has been revoked, or the session has ended, since it was looked up.
+        """Raises Forbidden when the token has been revoked, the session has ended, or the role has changed since
+        it was looked up.
 
         For what may have waited since then. Ending a credential takes the lock on the rules to itself, so within a
         transaction that holds it the answer stands.
         """
+        role = select(Account.role)
         if self.token_id is not None:
-            holds = select(Token.account_id).where(Token.id == self.token_id, Token.revoked_at.is_(None))
+            holds = role.join(Token, Token.account_id == Account.id).where(
+                Token.id == self.token_id, Token.revoked_at.is_(None)
+            )
         elif self.session_hash is not None:
-            holds = select(WebSession.account_id).where(WebSession.id_hash == self.session_hash)
+            holds = role.join(WebSession, WebSession.account_id == Account.id).where(
+                WebSession.id_hash == self.session_hash
+            )
         else:
             return
-        if session.scalar(holds) is None:
-            raise Forbidden("this token has been revoked, or this session has ended", "credential_revoked")
+        if session.scalar(holds) != self.role:
+            raise Forbidden(
+                "this token has been revoked, this session has ended, or its role was changed",
+                "credential_revoked",
+            )

@@ -17,7 +17,12 @@ Json = dict[str, Any]
 
 # Every action that is written anywhere; the audit page offers them as a filter.
 ACTIONS = (
+    "account.change_password",
+    "account.change_role",
     "account.create",
+    "account.deactivate",
+    "account.reactivate",
+    "account.reset_password",
     "approval_config.change",
     "config.replace",
     "lockout.create",
@@ -34,6 +39,13 @@ ACTIONS = (
     "order.unknown",
     "order.unsent",
     "order.venue",
+    "second_factor.enrol",
+    "second_factor.remove",
+    "second_factor.renew_recovery_codes",
+    "second_factor.turn_off",
+    "second_factor.use_recovery_code",
+    "second_factor_for_live.change",
+    "session.end",
     "session.sign_in",
     "session.sign_out",
     "signal_layers.change",

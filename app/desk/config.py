@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.desk import audit, moves
 from app.desk.actor import Actor
-from app.desk.errors import Conflict, Invalid, Stale
+from app.desk.errors import Conflict, Forbidden, Invalid, Stale
 from app.desk.transaction import changing_rules, reading
 from app.domain.risk import (
     ConfigInvalid,
@@ -26,7 +26,15 @@ from app.models import AuditEvent, RiskConfig
 
 Section = TypeVar("Section", OperatorApproval, SignalLayers)
 
+SECOND_FACTOR_REQUIRED = "second_factor_required"
 ONLY_ADMINS_MEND = "an admin can mend it with PUT /config, or with all keys of the section"
+
+
+class Proof(Protocol):
+    """A second factor that was shown, and counts once."""
+
+    def spend(self, session: Session) -> None:
+        """Raises Forbidden where it counts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +193,13 @@ def change_mode(
     leaving: TradingMode | None = None,
     reason: str | None = None,
     expected_versions: frozenset[int] | None = None,
+    second_factor: Proof | None = None,
 ) -> ModeChange:
     """Change the trading mode. To `disabled` nothing else is needed: stopping is cheap.
 
     Every other change names the mode that it leaves, so that a stale page cannot undo a halt (Conflict
     `mode_changed`), and a reason (Invalid without). Going live needs an admin, and a token made for it.
+    Where the desk says so it takes a `second_factor` too (Forbidden `second_factor_required`).
     With `expected_versions` it is also Stale when anything in the configuration has changed since.
     A change cancels every order that still waits, in the same transaction.
     """
@@ -208,6 +218,13 @@ def change_mode(
                 raise Conflict(f"the trading mode is {present} by now, not {leaving}", "mode_changed")
             # The mode may have left and come back: a halt that was undone and done again is another halt.
             _check_version(row, expected_versions)
+        if to is TradingMode.LIVE and row.second_factor_for_live:
+            if second_factor is None:
+                raise Forbidden(
+                    "going live takes a second factor, which a person gives on the page: no token or command can",
+                    SECOND_FACTOR_REQUIRED,
+                )
+            second_factor.spend(session)
         if present is not to:
             _write(session, actor, trading_mode=to.value)
             audit.record(
@@ -221,6 +238,30 @@ def change_mode(
             )
             moves.cancel_waiting(session, actor, f"the trading mode was changed from {present} to {to}")
         return ModeChange(previous=present, current=to)
+
+
+def require_second_factor_for_live(actor: Actor, required: bool, second_factor: Proof | None) -> bool:
+    """Say whether going live takes a second factor; whether that was a change. Either way it takes one itself:
+    nobody asks of others what they do not have, and a session that was left open cannot lift it.
+
+    The shell of the machine, which has the database, lifts it without. Raises Forbidden.
+    """
+    from_the_shell = actor.account_id is None and not required
+    actor.require(Act.MANAGE_ACCOUNTS, "only an admin may say what going live takes")
+    if second_factor is None and not from_the_shell:
+        raise Forbidden("this takes a second factor: a person gives a code", SECOND_FACTOR_REQUIRED)
+    with changing_rules() as session:
+        actor.require_credential(session)
+        row = active_row(session, lock=True)
+        if second_factor is not None:
+            second_factor.spend(session)
+        if row.second_factor_for_live == required:
+            return False
+        # The version grows, so a question about going live that lay open is void.
+        _write(session, actor, second_factor_for_live=required)
+        name = "second_factor_for_live"
+        audit.record(session, actor, f"{name}.change", name, before={name: not required}, after={name: required})
+        return True
 
 
 def mode_of_account() -> TradingMode:

@@ -26,12 +26,12 @@ from app.desk import at_venue, config, moves, orders, replacing, rules, steps
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Decided, Invalid
 from app.desk.orders import TABLE, Shown
-from app.desk.steps import ACTOR, in_the_name_of, venue_order_id
+from app.desk.steps import by_itself, in_the_name_of, venue_order_id
 from app.desk.transaction import glancing, reading, recording
 from app.domain.lifecycle import ON_THE_WAY, OPEN_AT_VENUE, Mover, OrderStatus, is_final, is_legal, status_at
 from app.venues import NoAnswer, NotSent, Report, Venue, VenueError, VenueOrder
 
-log = logging.getLogger("gunicorn.error.dispatch")
+log = logging.getLogger(__name__)
 
 ROUND = 200  # orders, the most that a bulk decision releases
 AT_ONCE = 8  # of them, with the venue
@@ -101,7 +101,7 @@ class Dispatch:
 
     def _once(self, order_id: uuid.UUID) -> None:
         try:
-            self._take_up(order_id, ACTOR)()
+            self._take_up(order_id, by_itself())()
         except Exception:
             log.exception("order %s could not be taken up", order_id)
             with recording() as session:  # or it would stand in front of the others for ever
@@ -270,7 +270,7 @@ class Dispatch:
                 )
             ending = row.cancel_asked_at is not None
             if status is OrderStatus.CANCELED and report.status in OPEN_AT_VENUE and not ending:
-                steps.ask_for_their_end(session, ACTOR, [row.id])
+                steps.ask_for_their_end(session, by_itself(), [row.id])
                 ending = True
         if ending and report.status in OPEN_AT_VENUE and not report.ending:
             return lambda: _try_to_cancel(venue, report.venue_id, order_id)

@@ -58,6 +58,18 @@ class Blocked(Conflict):
         self.more = {"reasons": [{"code": reason.code.value, "detail": reason.detail} for reason in reasons]}
 
 
+class TooManyTries(DeskError):
+    """Wait `retry_after` seconds: what was tried was not looked at."""
+
+    code = "too_many_tries"
+
+    def __init__(self, retry_after: int, what: str = "failed tries") -> None:
+        minutes = -(-retry_after // 60)
+        wait = f"{minutes} minute{'s'[: minutes > 1]}" if minutes <= 120 else f"{-(-minutes // 60)} hours"
+        super().__init__(f"too many {what}: wait {wait} and try again")
+        self.retry_after = retry_after
+
+
 class Stale(DeskError):
     """What the caller saw has changed since."""
 

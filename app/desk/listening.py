@@ -11,14 +11,15 @@ from typing import Any
 
 from sqlalchemy import Row, select, text
 
+from app import logs
 from app.desk import at_venue
 from app.desk.dispatch import Dispatch
 from app.desk.orders import TABLE
-from app.desk.steps import ACTOR, ours, venue_order_id
+from app.desk.steps import by_itself, ours, venue_order_id
 from app.desk.transaction import reading, recording
 from app.venues import Report, Venue, VenueError
 
-log = logging.getLogger("gunicorn.error.listening")
+log = logging.getLogger(__name__)
 
 # Seconds between two questions about open orders: where the venue tells of them by itself, or none is open that
 # anybody knows of; and of a process that does not lead, for the one that does may be frozen.
@@ -52,7 +53,8 @@ class Listener:
                     if not self.followed:
                         self.followed, self._asked = True, float("-inf")
                     if report is not None and (order_id := ours(report.client_order_id)) is not None:
-                        self._hear(order_id, report)
+                        with logs.round_of("follow"):  # each piece of news has an id of its own
+                            self._hear(order_id, report)
             finally:
                 self.followed = False
 
@@ -81,7 +83,7 @@ class Listener:
                 known = at_venue.answers(session, self.mode)
             if known is not (self._failures == 0):
                 with recording() as session:
-                    at_venue.tell_whether_it_answers(session, ACTOR, self.mode, self._failures == 0)
+                    at_venue.tell_whether_it_answers(session, by_itself(), self.mode, self._failures == 0)
 
     def _compare(self, rows: Sequence[Row[Any]], listed: dict[str, Report]) -> None:
         failures = 0
@@ -107,6 +109,6 @@ class Listener:
 
     def _hear(self, order_id: uuid.UUID, report: Report) -> None:
         try:
-            self._dispatch.heard(order_id, self.venue, report, ACTOR)()
+            self._dispatch.heard(order_id, self.venue, report, by_itself())()
         except Exception:  # of one order, which is no reason not to hear of the others
             log.exception("what became of order %s could not be written down", order_id)

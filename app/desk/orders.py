@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app import strict_json
+from app import metrics, strict_json
 from app.desk import moves, rules
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Forbidden, NotFound
@@ -138,6 +138,7 @@ def never(mode: str) -> int | None:
     return None
 
 
+@metrics.timing_the_gate
 def submit(
     sender: Actor | Sender,
     new: NewOrder,

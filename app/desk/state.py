@@ -57,6 +57,7 @@ def snapshot() -> dict[str, Any]:
             "approvals_total": sum(by_ticker.values()),
             "recent_orders": order_lists.recent(session, limit=MOST_RECENT_ORDERS),
             "config_version": row.version,
+            "second_factor_for_live": row.second_factor_for_live,
             "state_version": audit.latest_id(session),
             "server_time": rfc3339(now),
         }

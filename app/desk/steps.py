@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, select, text, update
 from sqlalchemy.orm import Session
 
+from app import logs
 from app.desk import audit, moves, orders, replacing
 from app.desk.actor import Actor
 from app.desk.orders import TABLE
@@ -22,7 +23,6 @@ from app.venues import VenueOrder
 Reason = dict[str, str]
 
 DISPATCH = "system:dispatch"
-ACTOR = Actor(DISPATCH, Role.ADMIN, "dispatch")
 SOONEST, LATEST = 1.0, 30.0  # seconds between two tries
 OURS = "cs-"
 
@@ -51,6 +51,11 @@ ASK_FOR_THEIR_END = text("""
         'engine', engine, 'client_order_id', client_order_id, 'ticker', ticker, 'status', status), :request_id
     FROM marked
 """)
+
+
+def by_itself() -> Actor:
+    """The desk, in a round that nobody asked for."""
+    return Actor(DISPATCH, Role.ADMIN, logs.request_id.get())
 
 
 def venue_order_id(order_id: uuid.UUID) -> str:

@@ -9,6 +9,7 @@ the lock was granted. So, when a stop has been acknowledged, nothing decided und
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, cast
@@ -28,6 +29,8 @@ ENGINE_LOCKS = 0x456E67000000000  # "Eng", and the number of the account is adde
 RULES = "rules"
 DECISIONS = "decisions"
 CREDENTIALS = "credentials"
+
+AT_ONCE = 2.0  # seconds within which a connection that is dead says so
 
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
@@ -69,7 +72,9 @@ SESSION_SETTINGS = """
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '10s'
 """
-# On top of these, for the pools that stand outside SQLAlchemy's transactions.
+# On top of these, for the pools that stand outside SQLAlchemy's transactions. And how long, in seconds, they are
+# waited for where they are not kept, because the server itself hangs (app/waiting.py).
+SHORT_SILENCE = 6.0
 SHORT_SETTINGS = """
     SET statement_timeout = '5s';
     SET lock_timeout = '5s';
@@ -206,8 +211,9 @@ def _first_statement(
     """A connection of `pool` on which `statement` has run, which must not be one that changes anything for good.
 
     There is no ping before each use. A connection that turns out to be dead is replaced, once: after a restart of
-    the server all of the pool is dead.
+    the server all of the pool is dead. Where that took long to find out, the server hangs, and another would too.
     """
+    began = time.monotonic()
     engine = db.engines[pool]
     connections = engine.pool
     connection = engine.raw_connection()
@@ -219,6 +225,8 @@ def _first_statement(
             connection.close()
             raise
         connection.invalidate()
+        if time.monotonic() - began > AT_ONCE:
+            raise
     except BaseException:
         connection.invalidate()
         raise

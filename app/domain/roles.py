@@ -31,6 +31,7 @@ class Act(StrEnum):
     READ_ORDERS = "read_orders"  # an engine reads only its own
     DECIDE_ORDERS = "decide_orders"  # approve and reject
     TRADE = "trade"  # submit orders and withdraw them
+    MANAGE_ACCOUNTS = "manage_accounts"  # people, their roles, tokens
 
 
 _EVERY_PERSON = frozenset(PEOPLE_ROLES)
@@ -49,6 +50,7 @@ RIGHTS: Mapping[Act, frozenset[Role]] = {
     Act.READ_ORDERS: _EVERY_PERSON | _ENGINES,
     Act.DECIDE_ORDERS: _OPERATORS,
     Act.TRADE: _ENGINES,
+    Act.MANAGE_ACCOUNTS: _ADMINS,
 }
 
 

@@ -22,7 +22,10 @@ from app.extensions import Model
 
 
 class Account(Model):
-    """A person (with a password) or a service account (with tokens). The name never changes."""
+    """A person (with a password) or a service account (with tokens). The name never changes.
+
+    Whoever is deactivated has neither sessions nor tokens that hold, and gets no others.
+    """
 
     __tablename__ = "accounts"
     __table_args__ = (
@@ -39,6 +42,8 @@ class Account(Model):
     password_hash: Mapped[str | None] = mapped_column(Text)
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
+    deactivated_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    signed_in_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class Token(Model):
@@ -53,6 +58,8 @@ class Token(Model):
     allow_live: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    created_by: Mapped[str | None] = mapped_column(Text)
+    last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))  # app/last_used.py
 
 
 class WebSession(Model):
@@ -65,6 +72,20 @@ class WebSession(Model):
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
+    address: Mapped[str] = mapped_column(Text, server_default=text("''"))
+    browser: Mapped[str] = mapped_column(Text, server_default=text("''"))
+
+
+class SignInStep(Model):
+    """A person whose password was right, and who is still to give a code. It opens nothing by itself: it is kept
+    apart from the sessions so that no question about sessions can take it for one."""
+
+    __tablename__ = "sign_in_steps"
+    __table_args__ = (CheckConstraint("length(id_hash) = 32", name="id_hash"),)
+
+    id_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
 
 
 class SignInAttempt(Model):

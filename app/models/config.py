@@ -13,7 +13,11 @@ from app.extensions import Model
 
 
 class RiskConfig(Model):
-    """`config` is the JSON that `PortfolioRiskConfig.from_db_json` reads; `version` counts its changes."""
+    """`config` is the JSON that `PortfolioRiskConfig.from_db_json` reads; `version` counts its changes.
+
+    `second_factor_for_live` stands beside the mode that it guards, and not in the JSON: whoever replaces the
+    configuration must not switch it off along with it.
+    """
 
     __tablename__ = "risk_configs"
     __table_args__ = (
@@ -32,3 +36,4 @@ class RiskConfig(Model):
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     updated_by: Mapped[str] = mapped_column(Text, server_default=text("'setup'"))
+    second_factor_for_live: Mapped[bool] = mapped_column(server_default=text("false"))

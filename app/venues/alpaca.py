@@ -54,7 +54,7 @@ MOST_WORDS = 500
 NINE_DIGITS, MOST = Decimal("1e-9"), Decimal("1e18")
 LISTING = 3  # times the longest request, all pages of a list together
 
-log = logging.getLogger("gunicorn.error.alpaca")
+log = logging.getLogger(__name__)
 
 Read = TypeVar("Read")
 

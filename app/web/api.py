@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request, url_for
 
-from app import strict_json
+from app import second_factor, strict_json
 from app.desk import audit, config, lockouts
 from app.desk.dispatch import Dispatch
 from app.desk.errors import Invalid
@@ -118,13 +118,14 @@ def get_mode() -> Response:
 @blueprint.put("/mode")
 def put_mode() -> Response:
     form = read_form(ModeForm)
-    leaving = form.leaving.data
+    leaving, to = form.leaving.data, TradingMode(form.trading_mode.data)
     change = config.change_mode(
         actor(),
-        TradingMode(form.trading_mode.data),
+        to,
         leaving=TradingMode(leaving) if leaving else None,
         reason=form.reason.data,
         expected_versions=_expected_versions() if "If-Match" in request.headers else None,
+        second_factor=second_factor.for_mode(actor(), to, form.totp_code.data),
     )
     if form.complaints:
         raise HaltedAllTheSame(form.complaints)

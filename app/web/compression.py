@@ -24,6 +24,7 @@ ASIDE = 128 * 1024  # bytes; nobody is to wait while more than that is packed ..
 LARGE = 1024 * 1024  # ... and even aside, more than that is not worked on hard
 LEVEL_IF_LARGE = 1
 INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
+ONLY_STATEMENTS = re.compile(r"^((?:\{%(?:(?!%\}).)*%\})+)[ \t]*\n", re.MULTILINE)
 
 
 def _packed(body: bytes, level: int) -> bytes:
@@ -63,10 +64,11 @@ def _compress(response: Response) -> Response:
 
 
 class Unindented(Extension):
-    """Templates are read as if they had no indentation, which nobody sees and everybody would be sent."""
+    """Templates are read as if they had no indentation, and no lines in which there is nothing but statements:
+    nobody sees these, and everybody would be sent them."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        return INDENTATION.sub("", source)
+        return ONLY_STATEMENTS.sub(r"\1", INDENTATION.sub("", source))
 
 
 def register(app: Flask) -> None:

@@ -1,7 +1,8 @@
 """The door for bots that speak Alpaca's Trading API, version 2: they need another base URL, and nothing else.
 
 What they send is an order like any other, and passes the same gate. The official SDK sends a request again upon
-429 and 504, so neither is ever answered here: nothing is to be doubled by a retry.
+429 and 504, so neither is ever answered to what acts: nothing is to be doubled by a retry. What only reads may be
+answered 429, as Alpaca does.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
@@ -13,8 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from app import strict_json
-from app.desk.errors import Conflict, DeskError, Forbidden, Invalid, NotFound, Stale
-from app.sign_in import TooManyTries
+from app.desk.errors import Conflict, DeskError, Forbidden, Invalid, NotFound, Stale, TooManyTries
 from app.web import door_words
 
 STATUS: Mapping[type[DeskError], HTTPStatus] = {
@@ -39,11 +39,22 @@ CODES: Mapping[int, str] = {
     500: "internal_error",
 }
 
-# PostgreSQL's classes of errors that mean "not now": resources, operator intervention, locks, time-outs.
-PASSING = ("08", "53", "57", "55P03", "40", "25P03")
+# PostgreSQL's classes of errors that mean "not now": resources, operator intervention, locks, time-outs, and a
+# server that is read only because another one is the primary.
+PASSING = ("08", "53", "57", "55P03", "40", "25P03", "25006")
 
 
 BUSY = "the desk is busy: nothing was changed, try again"
+# Where the connection broke at the commit, it is not known whether there was one.
+NO_DATABASE = (
+    503,
+    "the database cannot be reached: nothing is released; look again before you repeat this",
+    "database_unavailable",
+)
+LATELY = 10.0  # seconds
+UNTIL_THEN = "Until it is back nothing is released, and nothing can be changed."
+# Where the status says too little to a person.
+TITLES: Mapping[str, str] = {"database_unavailable": "The database is down", "busy": "The desk is busy"}
 
 
 class Refusal(Exception):
@@ -79,8 +90,18 @@ def problem(
         body = problem_body(status, detail, code) | ({"errors": errors} if errors else {}) | dict(more or {})
         text, kind = strict_json.dumps(body), "application/problem+json"
     else:
-        title, request_id = HTTPStatus(status).phrase, g.get("request_id", "")
-        text = render_template("error.html", status=status, title=title, detail=detail, request_id=request_id)
+        # What was to be changed is for a person to look at first.
+        again = request.full_path.rstrip("?") if status == 503 and request.method == "GET" else None
+        text = render_template(
+            "error.html",
+            status=status,
+            title=TITLES.get(code or "", HTTPStatus(status).phrase),
+            detail=detail[:1].upper() + detail[1:]
+            if again is None or code != "database_unavailable"
+            else UNTIL_THEN,
+            request_id=g.get("request_id", ""),
+            again=again,
+        )
         kind = "text/html; charset=utf-8"
     return Response(text, status, headers=dict(headers or {}), content_type=kind)
 
@@ -99,7 +120,7 @@ def problem_body(status: int, detail: str, code: str | None = None) -> dict[str,
 def wants_json() -> bool:
     """Programs use /api, the Alpaca door and a few routes beside them; everything else is for people."""
     path = request.path
-    return path.startswith("/api") or at_the_door() or path in ("/openapi.json", "/healthz", "/readyz")
+    return path.startswith("/api") or at_the_door() or path in ("/openapi.json", "/healthz", "/readyz", "/metrics")
 
 
 def at_the_door() -> bool:
@@ -148,17 +169,19 @@ def database_problem(error: DBAPIError | psycopg.Error) -> tuple[int, str, str] 
     current_app.logger.error("the database does not answer: %s", cause)
     if state in ("55P03", "57014"):
         return 503, BUSY, "busy"
-    # Where the connection broke at the commit, it is not known whether there was one.
-    return (
-        503,
-        "the database cannot be reached: nothing is released; look again before you repeat this",
-        ("database_unavailable"),
-    )
+    current_app.extensions["no_database_at"] = time.monotonic()
+    return NO_DATABASE
+
+
+def no_connection(error: PoolTimeout) -> tuple[int, str, str]:
+    """The same where no connection is free. Of a database that hangs all are taken by those who wait for it."""
+    current_app.logger.error("no database connection is free: %s", error)
+    lately = time.monotonic() - current_app.extensions.get("no_database_at", -LATELY) < LATELY
+    return NO_DATABASE if lately else (503, BUSY, "busy")
 
 
 def _no_connection(error: PoolTimeout) -> Response:
-    current_app.logger.error("no database connection is free: %s", error)
-    return problem(503, BUSY, "busy", headers={"Retry-After": "1"})
+    return problem(*no_connection(error), headers={"Retry-After": "1"})
 
 
 def _unexpected(error: Exception) -> Response:

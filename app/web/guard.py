@@ -16,11 +16,23 @@ from app.desk.actor import Actor
 from app.domain.roles import Act, may
 from app.extensions import csrf
 from app.web.body import whole_body
+from app.web.bounds import bounds
 from app.web.errors import Refusal, at_the_door, wants_json
-from app.web.permissions import IN_TRANSACTION, Open, Right, right_for
+from app.web.permissions import (
+    API,
+    IN_PERSON,
+    IN_TRANSACTION,
+    NEVER_LIMITED,
+    WAITING,
+    Open,
+    Right,
+    right_for,
+)
 
 SESSION_KEY = "sid"
-LARGEST_FORM = 64 * 1024  # bytes
+LARGEST_FORM = LARGEST_BODY = 64 * 1024  # bytes
+# What may be as long as the application allows any body to be. An order never is: to read it would take too long.
+LARGE = frozenset({("PUT", f"{API}/config"), ("POST", f"{API}/approvals/decisions")})
 # Of a body that is read before its sender is looked up, in bytes: nobody who is unknown is to keep us at work.
 DEFERRED_BODY = 16 * 1024
 ALPACA_KEY, ALPACA_SECRET = "APCA-API-KEY-ID", "APCA-API-SECRET-KEY"
@@ -57,14 +69,15 @@ class Sender:
 
     def confirm(self, holder: tuple[Any, ...] | None) -> Actor:
         """The actor of this request. Raises Refusal: 401, or 403 where the role may not do this."""
-        g.actor = _bearer(self.claim.checked(holder))
+        g.actor = None  # who is nobody is not looked up once more
+        g.actor = _bearer(self.claim, self.claim.checked(holder))
         _require(g.actor, self.right)
         found: Actor = g.actor
         return found
 
     def look_up(self) -> None:
         """`confirm`, where the act did not come so far."""
-        g.actor = _bearer(self.claim.look_up())
+        g.actor = _bearer(self.claim, self.claim.look_up())
         _require(g.actor, self.right)
 
 
@@ -88,29 +101,32 @@ def sender_first() -> Iterator[None]:
 
 def actor_still() -> Actor:
     """`actor()`, looked up anew: for a request that waited while its credential may have been revoked."""
-    found = _who()
+    found = _who(_claim())
     if found is None or found.account_id != actor().account_id:
         raise Refusal(HTTPStatus.UNAUTHORIZED, "this session has ended", headers=CHALLENGE)
     return found
 
 
 def _check() -> Response | None:
-    if request.url_rule is None:
+    # Each `request` looks it up anew, and this is on the path of an order.
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    if asked.url_rule is None:
         return None  # 404 or 405, said in a moment
-    right = right_for(request.method, request.url_rule.rule)
+    right = right_for(asked.method, asked.url_rule.rule)
     if right is None:
         raise Refusal(HTTPStatus.FORBIDDEN, "this route is not in the table of permissions")
     if right is Open.NO_CREDENTIAL:
         return None
-    if (request.method, request.url_rule.rule) in IN_TRANSACTION and _is_deferred(right):
+    route = (asked.method if asked.method != "HEAD" else "GET", asked.url_rule.rule)
+    shown = _claim()
+    if _begin(route, shown) and _is_deferred(right, shown):
         return None
-    g.actor = _who()
+    g.actor = _who(shown)
     if right is not Open.ANYBODY:
         if g.actor is None:
             return _unauthenticated()
-        if isinstance(right, Act):
-            _require(g.actor, right)
-    _take_body()
+        _admit(g.actor, route, right)
+    _take_body(route)
     # A Bearer token is proof by itself, unless a cookie comes along: then a browser may be asking. At the Alpaca
     # door nobody is let in by a cookie, and the one that comes along is a load balancer's.
     if not _shows_token() or (request.cookies and not at_the_door()):
@@ -118,30 +134,56 @@ def _check() -> Response | None:
     return None
 
 
-def _is_deferred(right: Right) -> bool:
-    """Whether a token was shown that the desk looks up with the rules; what else is shown is looked at here."""
-    small = (request.content_length or DEFERRED_BODY + 1) <= DEFERRED_BODY
-    no_browser = at_the_door() or "Cookie" not in request.headers
-    claim = _claim() if small and isinstance(right, Act) and no_browser else None
-    if claim is None or not isinstance(right, Act):
+def _admit(actor: Actor, route: tuple[str, str], right: Right) -> None:
+    """Raises Refusal or Forbidden where this actor may not, or not yet."""
+    if isinstance(right, Act):
+        _require(actor, right)
+    if route in IN_PERSON and actor.session_hash is None:
+        raise Refusal(HTTPStatus.FORBIDDEN, "people do this themselves: sign in, no token may", "in_person")
+    if route[0] == "GET":
+        bounds().read(actor.token_id or actor.session_hash or "")
+
+
+def _begin(route: tuple[str, str], shown: accounts.Claim | None) -> bool:
+    """Before anything is looked up: whether this credential, or this address, has to wait (Refusal); and whether
+    the desk may look it up by itself."""
+    if route in NEVER_LIMITED:
         return False
-    g.sender = Sender(claim, right)
+    key: str | bytes | None
+    bounded = bounds()
+    if shown is not None or _shows_token():
+        bounded.may_try(shown)
+        key = shown.secret_hash if shown else None
+    else:
+        key = session.get(SESSION_KEY)
+    if key and route not in WAITING:
+        bounded.begin(key)
+    return route in IN_TRANSACTION
+
+
+def _is_deferred(right: Right, shown: accounts.Claim | None) -> bool:
+    """Whether a token was shown that the desk looks up with the rules; what else is shown is looked at here."""
+    if shown is None or not isinstance(right, Act):
+        return False
+    small = (request.content_length or DEFERRED_BODY + 1) <= DEFERRED_BODY
+    if not small or not (at_the_door() or "Cookie" not in request.headers):
+        return False
+    g.sender = Sender(shown, right)
     return True
 
 
-def _take_body() -> None:
+def _take_body(route: tuple[str, str]) -> None:
     """Here, where its time and its size are limited, rather than wherever a form is looked at first."""
-    if request.method not in ("GET", "HEAD"):
-        if not wants_json():
-            request.max_content_length = LARGEST_FORM
+    if route[0] != "GET":
+        if route not in LARGE:
+            request.max_content_length = LARGEST_BODY if wants_json() else LARGEST_FORM
         whole_body()
 
 
-def _who() -> Actor | None:
-    if _shows_token():
+def _who(shown: accounts.Claim | None) -> Actor | None:
+    if shown is not None or _shows_token():
         # Never fall back to the cookie: who shows a credential is told that it is not accepted.
-        claim = _claim()
-        return _bearer(claim.look_up() if claim else None)
+        return _bearer(shown, shown.look_up() if shown else None)
     if at_the_door():
         return None
     secret = session.get(SESSION_KEY)
@@ -164,9 +206,11 @@ def _claim() -> accounts.Claim | None:
     return accounts.Claim.read(token.strip()) if scheme.lower() == "bearer" else None
 
 
-def _bearer(holder: accounts.TokenHolder | None) -> Actor:
-    if holder is None:
+def _bearer(claim: accounts.Claim | None, holder: accounts.TokenHolder | None) -> Actor:
+    if claim is None or holder is None:
+        bounds().failed(claim)
         raise Refusal(HTTPStatus.UNAUTHORIZED, "this token is unknown or has been revoked", headers=CHALLENGE)
+    bounds().held(claim)
     return Actor(
         holder.name, holder.role, g.request_id, holder.account_id, holder.allow_live, token_id=holder.token_id
     )

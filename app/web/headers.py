@@ -1,9 +1,6 @@
-"""What every answer carries: a request id, and the headers that keep a browser strict."""
+"""What every answer carries: its request id, and the headers that keep a browser strict."""
 
 from __future__ import annotations
-
-import re
-import secrets
 
 from flask import Flask, Response, g, request
 
@@ -30,12 +27,6 @@ ALWAYS = (
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
 HSTS = "max-age=31536000"
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-
-
-def _name_request() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _add_headers(response: Response) -> Response:
@@ -54,5 +45,4 @@ def _add_headers(response: Response) -> Response:
 
 
 def register(app: Flask) -> None:
-    app.before_request(_name_request)
     app.after_request(_add_headers)

@@ -9,7 +9,6 @@ from typing import Any
 
 from flask import (
     Blueprint,
-    flash,
     g,
     redirect,
     render_template,
@@ -17,12 +16,12 @@ from flask import (
     url_for,
 )
 
+from app import second_factor
 from app.desk import approvals, audit, config, lockouts, orders, state
 from app.desk.actor import Actor
 from app.desk.errors import DeskError, Forbidden
 from app.domain.risk import TradingMode
 from app.domain.roles import Act
-from app.fields import StrictForm
 from app.forms import (
     ApprovalConfigForm,
     CancelAtVenueForm,
@@ -32,6 +31,7 @@ from app.forms import (
     RejectForm,
     SignalLayersForm,
 )
+from app.web import plain
 from app.web.api import read_lockout_id, tag_of
 from app.web.body import read_choice, read_id, read_number_cursor, read_word, write_cursor
 from app.web.errors import desk_error
@@ -52,6 +52,7 @@ class Me:
     name: str
     role: str
     can: dict[str, bool]
+    manages_accounts: bool
 
     @classmethod
     def of(cls, who: Actor) -> Me:
@@ -65,6 +66,7 @@ class Me:
                 "live_approval": who.may(Act.CHANGE_LIVE_APPROVAL),
                 "configure": who.may(Act.REPLACE_CONFIG),
             },
+            who.may(Act.MANAGE_ACCOUNTS),
         )
 
 
@@ -96,8 +98,7 @@ def _trading_page(lockout_form: LockoutForm) -> str:
 
 
 def _back(category: str, message: str) -> Any:
-    flash(message, category)
-    return redirect(url_for("pages.trading"), HTTPStatus.SEE_OTHER)
+    return plain.back("pages.trading", category, message)
 
 
 @blueprint.errorhandler(DeskError)
@@ -105,39 +106,7 @@ def _say_no(error: DeskError) -> Any:
     """A plain form that the desk refused: back to the page, with the reason."""
     if request.method != "POST" or isinstance(error, Forbidden):
         return desk_error(error)
-    return _back("error", error.detail[:1].upper() + error.detail[1:])
-
-
-def _read(kind: type[StrictForm]) -> Any:
-    form = kind(request.form)
-    if not form.validate():
-        labels = {field.name: field.label.text for field in form}
-        said = "; ".join(f"{labels.get(name, name)} {' '.join(said)}" for name, said in form.messages().items())
-        raise DeskError(said, "invalid")
-    return form
-
-
-def _confirmed() -> bool:
-    return request.form.get("confirmed") == "yes"
-
-
-def _confirm(title: str, explanation: str, submit_label: str, **more: Any) -> str:
-    """The question that the dialog asks, as a page; nothing has been changed yet."""
-    kept = ("csrf_token", "confirmed", "reason", "confirm_word")
-    fields = {name: value for name, value in request.form.items() if name not in kept}
-    return render_template(
-        "confirm.html",
-        title=title,
-        text=explanation,
-        action=request.path,
-        fields=fields | {"confirmed": "yes"},
-        submit_label=submit_label,
-        need_reason=more.get("need_reason", False),
-        need_word=more.get("need_word"),
-        reason=request.form.get("reason", ""),
-        error=more.get("error"),
-        venue=more.get("venue"),
-    )
+    return _back("error", plain.sentence(error))
 
 
 @blueprint.post("/trading/halt")
@@ -151,14 +120,14 @@ def cancel_at_venue() -> Any:
     """The second step of a halt: first what there is, with the stops to choose among, and then it is done."""
     if config.read().trading_mode != TradingMode.DISABLED:
         return _back("error", "Trading is not halted: nothing was canceled at the venue.")
-    if not _confirmed():
-        return _confirm(
+    if not plain.confirmed():
+        return plain.confirm(
             "Cancel orders at the venue?",
             "What is filled already stays filled. Trading stays halted.",
             "Cancel at the venue",
             venue=snapshot().get("venue"),
         )
-    named = _read(CancelAtVenueForm).protective_stops.data or []
+    named = plain.read(CancelAtVenueForm).protective_stops.data or []
     asked = dispatch().cancel_open(actor(), frozenset(named))
     ended = sum(order["ended"] for order in asked)
     many = "1 order" if len(asked) == 1 else f"{len(asked)} orders"
@@ -167,35 +136,47 @@ def cancel_at_venue() -> Any:
 
 @blueprint.post("/trading/mode")
 def change_mode() -> Any:
-    form = _read(ModeForm)
+    form = plain.read(ModeForm)
     to = TradingMode(form.trading_mode.data)
     live = to is TradingMode.LIVE
     missing = to is not TradingMode.DISABLED and not form.reason.data
     wrong_word = live and request.form.get("confirm_word", "").strip().upper() != GO_LIVE_WORD
-    if missing or wrong_word:
-        error = None
-        if _confirmed():
-            error = "A reason is required." if missing else f"Type {GO_LIVE_WORD} to go live."
+    need_code = live and actor().may(Act.GO_LIVE) and second_factor.is_required()
+
+    def ask(error: str | None) -> str:
         explanation = (
             "Released orders will go to the market with real money."
             if live
             else "Orders will be decided by the gate again, in paper trading."
         )
-        return _confirm(
+        return plain.confirm(
             "Go live" if live else f"Switch to {to} trading",
             explanation + _what_is_lost(),
             "Go live" if live else f"Switch to {to}",
             need_reason=True,
             need_word=GO_LIVE_WORD if live else None,
+            need_code=need_code,
             error=error,
         )
+
+    if missing or wrong_word or (need_code and not form.totp_code.data):
+        error = None
+        if plain.confirmed():
+            error = "A reason is required." if missing else f"Type {GO_LIVE_WORD} to go live."
+            error = error if missing or wrong_word else "The code of your authenticator is required."
+        return ask(error)
     leaving = form.leaving.data
+    try:
+        proof = second_factor.for_mode(actor(), to, form.totp_code.data)
+    except second_factor.WrongCode as error:
+        return ask(plain.sentence(error)), HTTPStatus.FORBIDDEN
     config.change_mode(
         actor(),
         to,
         leaving=TradingMode(leaving) if leaving else None,
         reason=form.reason.data or None,
         expected_versions=_version_shown(),
+        second_factor=proof,
     )
     return _back("success", f"The trading mode is {to}.")
 
@@ -222,23 +203,23 @@ APPROVAL_EFFECTS = {
 
 @blueprint.post("/trading/approval-config")
 def change_approval_config() -> Any:
-    changes = _read(ApprovalConfigForm).given()
+    changes = plain.read(ApprovalConfigForm).given()
     effects = [APPROVAL_EFFECTS[item] for item in changes.items() if item in APPROVAL_EFFECTS]
-    if effects and not _confirmed():
-        return _confirm("Change order approval", " ".join(effects), "Change")
+    if effects and not plain.confirmed():
+        return plain.confirm("Change order approval", " ".join(effects), "Change")
     config.change_approval_config(actor(), changes)
     return _back("success", "The approval settings are saved.")
 
 
 @blueprint.post("/trading/signal-layers")
 def change_signal_layers() -> Any:
-    changes = _read(SignalLayersForm).given()
-    if not _confirmed():
+    changes = plain.read(SignalLayersForm).given()
+    if not plain.confirmed():
         effects = [
             f"Orders of the {layer} signal layer will be {'decided by the gate again' if on else 'blocked'}."
             for layer, on in changes.items()
         ]
-        return _confirm("Change signal layers", " ".join(effects), "Change")
+        return plain.confirm("Change signal layers", " ".join(effects), "Change")
     config.change_signal_layers(actor(), changes)
     return _back("success", "The signal layers are saved.")
 
@@ -254,15 +235,15 @@ def create_lockout() -> Any:
 
 @blueprint.post("/trading/lockouts/<lockout_id>/extend")
 def extend_lockout(lockout_id: str) -> Any:
-    minutes = _read(ExtendLockoutForm).given()["extend_minutes"]
+    minutes = plain.read(ExtendLockoutForm).given()["extend_minutes"]
     lockout = lockouts.extend(actor(), read_lockout_id(lockout_id), minutes)
     return _back("success", f"The lockout of {lockout.ticker} ends {minutes} minutes later.")
 
 
 @blueprint.post("/trading/lockouts/<lockout_id>/remove")
 def remove_lockout(lockout_id: str) -> Any:
-    if not _confirmed():
-        return _confirm(
+    if not plain.confirmed():
+        return plain.confirm(
             "Remove lockout",
             "The symbol can be traded again at once, unless another lockout holds it.",
             "Remove",
@@ -278,8 +259,8 @@ def remove_lockout(lockout_id: str) -> Any:
 def approve_order(order_id: str) -> Any:
     """One click in paper trading; real money is asked about once."""
     order = _order(order_id)
-    if order["trading_mode"] == TradingMode.LIVE and not _confirmed():
-        return _confirm(
+    if order["trading_mode"] == TradingMode.LIVE and not plain.confirmed():
+        return plain.confirm(
             "Approve with real money", f"{_words(order)} goes to the market at once, with real money.", "Approve"
         )
     venues = dispatch()
@@ -292,12 +273,12 @@ def reject_order(order_id: str) -> Any:
     order = _order(order_id)
     form = RejectForm(request.form)
     if not form.validate():
-        return _confirm(
+        return plain.confirm(
             "Reject order",
             f"{_words(order)}: {order['engine']} is told no, and why.",
             "Reject",
             need_reason=True,
-            error=f"Reason {' '.join(form.reason.errors)}." if _confirmed() else None,
+            error=f"Reason {' '.join(form.reason.errors)}." if plain.confirmed() else None,
         )
     approvals.reject(actor(), uuid.UUID(order["id"]), form.reason.data)
     return _back("success", f"{_words(order)} is rejected.")

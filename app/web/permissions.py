@@ -48,6 +48,7 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("GET", f"{API}/audit"): Act.READ_DESK,
     ("GET", f"{API}/state"): Act.READ_DESK,
     ("GET", f"{API}/stream"): Act.READ_DESK,
+    ("GET", f"{API}/history"): Act.READ_DESK,
     ("POST", "/v2/orders"): Act.TRADE,
     ("GET", "/v2/orders"): Act.TRADE,
     ("DELETE", "/v2/orders"): Act.TRADE,
@@ -67,13 +68,36 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("GET", "/v2/calendar"): Act.TRADE,
     ("GET", f"{API}/openapi.json"): Open.NO_CREDENTIAL,
     ("GET", "/openapi.json"): Open.NO_CREDENTIAL,
+    ("GET", "/docs/api"): Open.NO_CREDENTIAL,
     ("GET", "/healthz"): Open.NO_CREDENTIAL,
     ("GET", "/readyz"): Open.NO_CREDENTIAL,
+    ("GET", "/metrics"): Open.NO_CREDENTIAL,  # it asks for one of its own: app/web/metrics.py
     ("GET", "/static/<path:filename>"): Open.NO_CREDENTIAL,
     ("OPTIONS", "/static/<path:filename>"): Open.NO_CREDENTIAL,
     ("GET", "/login"): Open.ANYBODY,
     ("POST", "/login"): Open.ANYBODY,
+    ("GET", "/login/code"): Open.ANYBODY,
+    ("POST", "/login/code"): Open.ANYBODY,
     ("POST", "/logout"): Open.SIGNED_IN,
+    ("GET", "/account"): Open.SIGNED_IN,
+    ("POST", "/account/password"): Open.SIGNED_IN,
+    ("POST", "/account/sessions/end"): Open.SIGNED_IN,
+    ("POST", "/account/sessions/end-others"): Open.SIGNED_IN,
+    ("POST", "/account/sessions/end-all"): Open.SIGNED_IN,
+    ("POST", "/account/second-factor/start"): Open.SIGNED_IN,
+    ("POST", "/account/second-factor/confirm"): Open.SIGNED_IN,
+    ("POST", "/account/second-factor/recovery-codes"): Open.SIGNED_IN,
+    ("POST", "/account/second-factor/off"): Open.SIGNED_IN,
+    ("GET", "/accounts"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/people"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/people/<name>/role"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/people/<name>/deactivate"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/people/<name>/reactivate"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/people/<name>/password"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/people/<name>/second-factor"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/tokens"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/tokens/<token_id>/revoke"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/second-factor-for-live"): Act.MANAGE_ACCOUNTS,
     ("GET", "/"): Open.ANYBODY,
     ("GET", "/trading"): Act.READ_DESK,
     ("GET", "/audit"): Act.READ_DESK,
@@ -93,6 +117,37 @@ ROUTES: Mapping[tuple[str, str], Right] = {
 # Routes that look the token up in the transaction of the act itself: it is one round trip less on the path of an
 # order, and exact, for a token that is revoked meanwhile is not good any more.
 IN_TRANSACTION = frozenset({("POST", f"{API}/orders"), ("POST", "/v2/orders")})
+
+
+# Routes where a session is wanted, and no token will do: a script that can make tokens or people can make itself
+# one that may do more than it was given.
+IN_PERSON = frozenset(route for route in ROUTES if route[1].startswith("/account"))
+
+# Routes that are held to no rate and to no bound (`app/web/bounds.py`): whatever stops something. Whoever can ask
+# for one of these is asked who they are, however many others guess at the same address.
+NEVER_LIMITED = frozenset(
+    {
+        ("PUT", f"{API}/mode"),
+        ("POST", f"{API}/lockouts"),
+        ("PATCH", f"{API}/lockouts/<lockout_id>"),
+        ("DELETE", f"{API}/lockouts/<lockout_id>"),
+        ("POST", f"{API}/orders/<order_id>/cancel"),
+        ("POST", f"{API}/approvals/<order_id>/reject"),
+        ("DELETE", "/v2/orders"),
+        ("DELETE", "/v2/orders/<order_id>"),
+        ("POST", "/trading/halt"),
+        ("POST", "/trading/mode"),
+        ("POST", "/trading/cancel-at-venue"),
+        ("POST", "/trading/lockouts"),
+        ("POST", "/trading/lockouts/<lockout_id>/extend"),
+        ("POST", "/trading/lockouts/<lockout_id>/remove"),
+        ("POST", "/trading/approvals/<order_id>/reject"),
+        ("POST", "/logout"),
+    }
+)
+
+# Routes that may be long under way without any work; how many of these there are is bounded in app/live.py.
+WAITING = frozenset({("GET", f"{API}/stream"), ("GET", f"{API}/orders/<order_id>")})
 
 
 def right_for(method: str, rule: str) -> Right | None:

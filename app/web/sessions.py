@@ -6,20 +6,30 @@ import secrets
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, redirect, render_template, request, session, url_for
+import psycopg
+from flask import Blueprint, Response, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask_wtf.csrf import CSRFError
 from itsdangerous import BadSignature, URLSafeSerializer
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app import sign_in
-from app.forms import SignInForm
-from app.web.errors import csrf_error
+from app import second_factor, sign_in
+from app.desk.errors import Conflict, NotFound, TooManyTries
+from app.forms import CodeForm, SignInForm
+from app.web.browsers import browser_of
+from app.web.errors import csrf_error, database_problem, no_connection
 from app.web.guard import SESSION_KEY, actor
 
 blueprint = Blueprint("sessions", __name__)
 
+STEP_KEY = "step"
 DEVICE_COOKIE = "countersign_device"
 DEVICE_SECONDS = 180 * 24 * 3600
 MOST_NAMES_ON_A_DEVICE = 10
+NOT_NOW = {
+    "database_unavailable": "The database is down, so nobody can sign in. Try again in a moment.",
+    "busy": "The desk is busy. Try again.",
+}
 Answer = Response | str | tuple[str, int]
 
 
@@ -44,17 +54,83 @@ def post_login() -> Any:
             device_names=devices,
             request_id=g.request_id,
             replaces=session.get(SESSION_KEY),
+            browser=browser_of(request.headers.get("User-Agent", "")),
         )
-    except sign_in.TooManyTries as error:
+    except (DBAPIError, psycopg.Error, PoolTimeout) as error:
+        said = no_connection(error) if isinstance(error, PoolTimeout) else database_problem(error)
+        if said is None:
+            raise
+        return _login_page(form, NOT_NOW[said[2]]), said[0], {"Retry-After": "1"}
+    except TooManyTries as error:
         headers = {"Retry-After": str(error.retry_after)}
         return _login_page(form, error.detail), HTTPStatus.TOO_MANY_REQUESTS, headers
     if result is None:
         return _login_page(form, "The name or the password is wrong."), HTTPStatus.UNAUTHORIZED
-    person, secret = result
+    if isinstance(result, sign_in.CodeNeeded):
+        session.clear()
+        session[STEP_KEY] = result.secret
+        target = _safe(request.form.get("next"))
+        return redirect(url_for("sessions.login_code", next=target), HTTPStatus.SEE_OTHER)
+    return _welcome(*result, devices)
+
+
+@blueprint.get("/login/code")
+def login_code() -> Any:
+    if STEP_KEY not in session:
+        return redirect(url_for("sessions.login", next=request.args.get("next")), HTTPStatus.SEE_OTHER)
+    return _code_page()
+
+
+@blueprint.post("/login/code")
+def post_login_code() -> Any:
+    form = CodeForm(request.form)
+    secret = session.get(STEP_KEY)
+    if not isinstance(secret, str):
+        return _begin_again()
+    if not form.validate():
+        return _code_page(f"Code {', '.join(form.code.errors)}."), HTTPStatus.UNPROCESSABLE_ENTITY
+    devices = _devices()
+    try:
+        result = sign_in.finish(
+            secret,
+            form.code.data,
+            address=request.remote_addr or "",
+            device_names=devices,
+            request_id=g.request_id,
+            browser=browser_of(request.headers.get("User-Agent", "")),
+        )
+    except NotFound:
+        return _begin_again()
+    except TooManyTries as error:
+        headers = {"Retry-After": str(error.retry_after)}
+        return _code_page(_sentence(error.detail)), HTTPStatus.TOO_MANY_REQUESTS, headers
+    except Conflict as error:
+        return _code_page(_sentence(error.detail)), HTTPStatus.CONFLICT
+    if result is None:
+        return _code_page(_sentence(second_factor.WRONG)), HTTPStatus.UNAUTHORIZED
+    return _welcome(*result, devices)
+
+
+def _sentence(detail: str) -> str:
+    return f"{detail[:1].upper()}{detail[1:]}."
+
+
+def _begin_again() -> Any:
+    session.pop(STEP_KEY, None)
+    flash("That took too long: sign in again.", "error")
+    return redirect(url_for("sessions.login", next=request.form.get("next")), HTTPStatus.SEE_OTHER)
+
+
+def _code_page(error: str | None = None) -> str:
+    return render_template("login_code.html", next=_safe(request.values.get("next")), error=error)
+
+
+def _welcome(person: sign_in.SignedIn, secret: str, devices: dict[str, str]) -> Response:
     session.clear()  # a session id or CSRF token that someone planted before is worth nothing afterwards
     session[SESSION_KEY] = secret
     session.permanent = True
-    response = redirect(_safe(request.form.get("next")), HTTPStatus.SEE_OTHER)
+    target = redirect(_safe(request.form.get("next")), HTTPStatus.SEE_OTHER)
+    response = Response(target.get_data(), target.status_code, headers=target.headers)
     devices = dict(list(devices.items())[-MOST_NAMES_ON_A_DEVICE + 1 :])
     devices.setdefault(person.name.lower(), secrets.token_urlsafe(16))
     response.set_cookie(

@@ -15,7 +15,7 @@ from flask import Flask, Response, request
 VERSION = re.compile(r"v-[0-9a-f]{12}", re.ASCII)
 FOR_GOOD = "public, max-age=31536000, immutable"
 
-TRADING, ALPINE = "js/trading.js", "vendor/alpine.js"
+TRADING, ALPINE, LATER = "js/trading.js", "vendor/alpine.js", "js/later/"
 
 Stamp = tuple[int, int]  # when it was changed, and how long it is
 
@@ -67,7 +67,10 @@ def register(app: Flask) -> None:
         return response
 
     app.view_functions["static"] = serve
-    # What the Trading page's script imports: to find that out one by one takes a browser several round trips.
+    # What the Trading page's script imports: to find that out one by one takes a browser several round trips. Not
+    # what is below js/later: that is for other pages, or is imported once somebody looks at it.
     app.jinja_env.globals["modules"] = [
-        name for name in stamps if name == ALPINE or (name.startswith("js/") and name != TRADING)
+        name
+        for name in stamps
+        if name == ALPINE or (name.startswith("js/") and not name.startswith(LATER) and name != TRADING)
     ]

@@ -56,6 +56,49 @@ DAY: tuple[dict[str, Any], ...] = (
 )
 
 
+# Of the 23 hours before: `n` counts through them, more of it where the curve is high.
+PAST_ORDERS = """
+    INSERT INTO orders (account_id, engine, client_order_id, ticker, side, qty, type, time_in_force, trading_mode,
+                        status, reasons, created_at, expires_at, decided_at, decided_by, decision_note)
+    SELECT 1, 'momentum-bot', 'past-' || hour || '-' || n, 'AAPL', 'buy', 10, 'market', 'day', 'paper', became,
+           CASE became WHEN 'blocked' THEN '[{"code": "symbol_locked_out", "detail": "x"}]' ELSE '[]' END::jsonb,
+           at - took,
+           CASE WHEN NOT by_gate THEN CASE became WHEN 'expired' THEN at ELSE at + interval '1 h' END END,
+           at, CASE WHEN by_gate THEN 'system:gate' WHEN became = 'expired' THEN 'system:deadline' ELSE 'olga' END,
+           CASE became WHEN 'rejected' THEN 'too large' END
+    FROM generate_series(1, 22) hour,
+         generate_series(1, (ARRAY[2,1,1,0,0,0,1,2,6,9,14,31,26,17,12,9,11,14,19,28,9,4,3])[hour]) n,
+         LATERAL (SELECT (ARRAY['released', 'released', 'released', 'blocked', 'released', 'rejected', 'expired',
+                                'released', 'canceled', 'released', 'released'])[1 + (n * 7 + hour) % 11]
+                             AS became,
+                         n % 3 < 2 AS gate, now() - (23 - hour) * interval '1 h' - n * interval '77 s' AS at,
+                         interval '1 s' * (8 + (n * 37 + hour * 53) % (40 + 30 * (hour % 5))) AS took) AS one,
+         LATERAL (SELECT became = 'blocked' OR became = 'released' AND gate AS by_gate) AS who
+"""
+PAST_LOCKOUTS = """
+    INSERT INTO symbol_lockouts (ticker, reason, lockout_type, created_at, created_by, expires_at)
+    SELECT ticker, reason, kind, now() - began * interval '1 h', by, now() + ended * interval '1 h'
+    FROM (VALUES ('AMD', 'Guidance cut before the open', 'news_shock', 14, 'news-watch', -11),
+                 ('COIN', 'Three losses in a row', 'cooldown', 6, 'risk-bot', -5),
+                 ('COIN', 'Three losses in a row', 'cooldown', 3, 'risk-bot', -2),
+                 ('META', 'Hearing at two', 'manual', 9, 'olga', 3))
+         AS past (ticker, reason, kind, began, by, ended)
+"""
+PAST_EVENTS = """
+    INSERT INTO audit_events (created_at, actor, action, subject, before, after, note, request_id) VALUES
+    (now() - interval '10 h', 'olga', 'mode.change', 'trading_mode', '{"trading_mode": "paper"}',
+     '{"trading_mode": "disabled"}', NULL, 'x'),
+    (now() - interval '9 h 20 min', 'ada', 'mode.change', 'trading_mode', '{"trading_mode": "disabled"}',
+     '{"trading_mode": "paper"}', 'prices are back', 'x'),
+    (now() - interval '16 h', 'olga', 'lockout.remove', 'x', jsonb_build_object(
+        'id', gen_random_uuid(), 'ticker', '*', 'reason', 'Prices frozen at the venue', 'lockout_type', 'manual',
+        'created_at', to_char(now() AT TIME ZONE 'UTC' - interval '17 h', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'created_by', 'olga',
+        'expires_at', to_char(now() AT TIME ZONE 'UTC' - interval '13 h', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
+     NULL, NULL, 'x')
+"""
+
+
 class Scene:
     """A desk to take pictures of, and whoever fills it."""
 
@@ -99,6 +142,13 @@ class Scene:
             self.send(**waits)
         self.lock_out("TSLA", "Deliveries come out at four; nobody trades it before that", 25, "news_shock")
         self.server.sql("UPDATE orders SET expires_at = now() + interval '48 s' WHERE ticker = 'NVDA'")
+
+    def busy_day(self) -> None:
+        """What a day leaves behind: busy when the exchange opens and when it closes, a halt, lockouts."""
+        self.day()
+        self.server.sql(PAST_ORDERS)
+        self.server.sql(PAST_LOCKOUTS)
+        self.server.sql(PAST_EVENTS)
 
     def broken(self) -> None:
         self.day()
@@ -144,6 +194,13 @@ def _lost(page: Page) -> None:
     page.get_by_text("Live updates lost").wait_for()
 
 
+def _last_day(page: Page) -> None:
+    section = page.get_by_role("region", name="Last 24 hours")
+    section.evaluate("section => section.scrollIntoView()")
+    page.get_by_text("Time to decision").wait_for()
+    section.evaluate("section => section.scrollIntoView()")
+
+
 # What there is to see: a name, who looks, what is on the desk, and what is done before the picture is taken.
 Act = Callable[[Page], object]
 PICTURES: tuple[tuple[str, str, str, Act | None], ...] = (
@@ -157,6 +214,7 @@ PICTURES: tuple[tuple[str, str, str, Act | None], ...] = (
     ("switching", "admin", "day", lambda page: switch(page, LIVE).click()),
     ("keys", "operator", "day", lambda page: page.keyboard.press("?")),
     ("lost", "operator", "day", _lost),
+    ("last-day", "operator", "busy_day", _last_day),
     ("broken", "admin", "broken", None),
     ("crowd", "operator", "crowd", None),
     ("halted", "admin", "day", lambda page: page.get_by_role("button", name="Halt trading").click()),
@@ -209,12 +267,14 @@ def take(
                 act(page)
                 page.wait_for_timeout(400)
             modal = dialog(page).is_visible()
-            look(page, name, width, whole=not modal and name != "selected")
+            look(page, name, width, whole=not modal and name not in ("selected", "last-day"))
             if name == "halted":
                 page.goto("/audit")
                 look(page, "audit", width)
                 page.goto("/nothing")
                 look(page, "not-found", width)
+                page.goto("/docs/api#post-lockouts")
+                look(page, "api", width, whole=False)
             context.close()
             print(f"{name} at {width}", flush=True)
 

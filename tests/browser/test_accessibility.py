@@ -24,6 +24,7 @@ from tests.browser.parts import (
     switch,
     waiting,
 )
+from tests.browser.screenshots import PAST_EVENTS, PAST_LOCKOUTS, PAST_ORDERS
 from tests.serving import Server
 
 AXE = Path(PROJECT / "node_modules/axe-core/axe.min.js")
@@ -209,6 +210,24 @@ def test_very_many_orders_that_wait_before_a_viewer(
     sign_in(seen, "viewer")
     awake(seen)
     expect(waiting(seen)).to_have_count(41)
+    check(seen)
+
+
+def test_the_last_24_hours(seen: Page, sign_in: SignIn, server: Server) -> None:
+    for rows in (PAST_ORDERS, PAST_LOCKOUTS, PAST_EVENTS):
+        server.sql(rows)
+    sign_in(seen)
+    awake(seen)
+    section = seen.get_by_role("region", name="Last 24 hours")
+    section.scroll_into_view_if_needed()
+    section.get_by_text("In numbers").click()
+    check(seen)
+
+
+def test_the_api(seen: Page) -> None:
+    seen.goto("/docs/api")
+    for summary in seen.locator("summary").all():
+        summary.click()
     check(seen)
 
 

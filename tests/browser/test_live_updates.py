@@ -151,7 +151,7 @@ def test_without_its_stream_the_page_says_so_polls_and_heals(
     page.route(f"{API}/stream", lambda route: route.fulfill(status=503))
     page.evaluate("window.stream.dispatchEvent(new Event('error'))")
     page.clock.fast_forward(3500)
-    expect(strip.get_by_text("reading every 5 seconds instead")).to_be_visible()
+    expect(strip.get_by_text("Reading every 5 seconds instead")).to_be_visible()
     expect(strip).to_contain_text(re.compile(r"last good state \d\d:\d\d:\d\d UTC"))
     expect(strip.get_by_text("What you see may be out of date")).to_be_hidden()
     expect(page.locator("main")).not_to_have_attribute("data-stale", "true")

@@ -84,9 +84,9 @@ def test_in_a_low_window_an_order_can_be_seen_and_halt_be_reached(
     page.route("**/stream", lambda route: route.abort())
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     expect(page.get_by_text("Live updates lost")).to_be_attached()
-    approve = order(page, "SYM2").get_by_role("button", name="Approve")
-    approve.scroll_into_view_if_needed()
-    approve.click(trial=True)
+    reject = order(page, "SYM2").get_by_role("button", name="Reject")
+    reject.scroll_into_view_if_needed()
+    reject.click(trial=True)
     page.get_by_role("button", name="Halt trading").click(trial=True)
 
 

@@ -186,7 +186,14 @@ def served(postgres_server: URL, folder: Path, *, workers: int = 3) -> Iterator[
 
 def workers_of(server: Server) -> list[psutil.Process]:
     """The worker processes that live."""
-    return [p for p in psutil.Process(server.process.pid).children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in psutil.Process(server.process.pid).children() if _lives(process)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def busy_workers(server: Server) -> int:

@@ -22,6 +22,7 @@ CONTRACT = {
     "read_orders": (YES, YES, YES, YES),
     "decide_orders": (NO, YES, YES, NO),
     "trade": (NO, NO, NO, YES),
+    "manage_accounts": (NO, NO, YES, NO),
 }
 ROLES = ("viewer", "operator", "admin", "engine")
 

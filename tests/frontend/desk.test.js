@@ -92,3 +92,35 @@ test('what waits of a symbol is counted however it is spelt, as a lockout would 
   expect(desk.waitingOf('BRKB')).toBe(2);
   expect(desk.waitingOf('BRK')).toBe(0);
 });
+
+test.each([
+  ['database_unavailable', 'The database is down.', 'Until it is back nothing is released, and nothing can be changed;'],
+  ['no_answer', 'Live updates lost: the desk cannot be reached.', 'Trying again;'],
+  ['busy', 'Live updates lost.', 'Trying again;'],
+])('what keeps it from knowing is said by its kind: %s', (code, name, now) => {
+  const desk = start();
+  tell({ problem: { status: code === 'no_answer' ? 0 : 503, code } });
+  expect([desk.lost, desk.trouble.name, desk.trouble.now]).toEqual([true, name, now]);
+  expect(desk.noDatabase).toBe(code === 'database_unavailable');
+  read(state());
+  expect([desk.lost, desk.noDatabase]).toEqual([false, false]);
+});
+
+test('the age of what is shown counts for as long as nothing newer comes', () => {
+  const desk = start();
+  expect(desk.age).toBe('');
+  tell({ problem: { status: 503, code: 'database_unavailable' } });
+  expect(desk.age).toBe('0s');
+  vi.advanceTimersByTime(75_000);
+  expect(desk.age).toBe('1m 15s');
+  read(state());
+  vi.advanceTimersByTime(1000);
+  expect(desk.age).toBe('');
+});
+
+test('reading now and then is no trouble, and says how old it is', () => {
+  const desk = start();
+  vi.advanceTimersByTime(2000);
+  follows.polling(true);
+  expect([desk.lost, desk.trouble.name, desk.trouble.now, desk.age]).toEqual([false, 'Live updates lost.', 'Reading every 5 seconds instead;', '2s']);
+});

@@ -51,6 +51,7 @@ const GOOD = {
       desk.submit({ ...ORDER, client_order_id: 'held', ticker: 'AAPL' });
     },
   },
+  'get history': { before: (desk) => ({ ...lockout(desk), ...order(desk) }) },
   'get stream': {},
 };
 
@@ -68,6 +69,7 @@ const PROVOKED = {
   415: (good) => ({ ...good, headers: { ...good.headers, 'Content-Type': 'text/plain' } }),
   422: (good, { hasBody }) => (hasBody ? { ...good, body: { bogus: 1 } } : { ...good, query: '?limit=0&wait=x' }),
   428: (good) => ({ ...good, headers: {} }),
+  429: (good) => ({ ...good, then: (desk) => { desk.tooMuch = true; } }),
   503: (good) => ({ ...good, then: (desk) => { desk.outage = true; } }),
 };
 const decidedAlready = (good) => ({ ...good, then: (desk, { order_id: id }) => desk.reject(id, 'too late') });
@@ -78,6 +80,7 @@ const PROVOKED_OTHERWISE = {
   'get signal-layers 409': unreadable,
   'put signal-layers 409': unreadable,
   'put mode 409': (good) => ({ ...good, body: { ...good.body, from: 'disabled' } }),
+  'put mode 429': (good) => ({ ...good, body: { ...good.body, totp_code: '654321' }, then: (desk) => { Object.assign(desk, { secondFactorForLive: true, wrongCodes: 5 }); } }),
   'post orders 200': (good) => ({ ...good, then: (desk) => { desk.submit(ORDER); } }),
   'post orders 409': (good) => ({ ...good, then: (desk) => { desk.submit({ ...ORDER, qty: '11' }); } }),
   'post orders/{order_id}/cancel 409': decidedAlready,
@@ -126,7 +129,9 @@ const NEAR = {
     .flatMap((from) => ['x', ' ', '', 'x'.repeat(501), null, undefined, 5].map((reason) => ({ trading_mode, from, reason }))))
     .concat(['disabled', 'paper'].flatMap((trading_mode) => [[], [NOBODY], [NOBODY.toUpperCase(), NOBODY], ['x'], [5], [`{${NOBODY}}`], 'x', null, {}]
       .flatMap((protective_stops) => [{}, { cancel_open_orders: true, protective_stops }, { protective_stops }, { cancel_open_orders: 'yes' }, { cancel_open_orders: false }]
-        .map((more) => ({ trading_mode, from: 'live', reason: 'x', ...more }))))),
+        .map((more) => ({ trading_mode, from: 'live', reason: 'x', ...more })))))
+    .concat(['disabled', 'live'].flatMap((trading_mode) => ['123456', '12345', '1234567', '12 345', '١٢٣٤٥٦', '', null, 123456]
+      .map((totp_code) => ({ trading_mode, from: 'paper', reason: 'x', totp_code })))),
   ConfigReplacement: [{}, { config: {} }, { config: [] }, { config: null }, { config: { any: [1] } }, { config: { operator_approval: [] } },
     { config: { operator_approval: { auto_aprove_paper: true } } }, { config: { signal_layers: { macro: 'yes' } } },
     ...[{}, { max_orders: 1 }, { max_orders: 1, per_seconds: 1 }, { max_orders: null, per_seconds: null }, { max_orders: null, per_seconds: 5 }].map((order_rate) => ({ config: { order_rate } })),

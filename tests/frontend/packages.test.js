@@ -27,7 +27,7 @@ test('what is wanted is pinned exactly, and locked so', () => {
   }
 });
 
-test('to serve, Alpine and what it is made of are enough', () => {
+test('to serve, Alpine with what it is made of and the library for charts are enough', () => {
   const served = packages.filter(([, { dev, optional, devOptional }]) => !dev && !optional && !devOptional).map(([path]) => path);
-  expect(served.sort()).toEqual(['node_modules/@alpinejs/csp', 'node_modules/@vue/reactivity', 'node_modules/@vue/shared']);
+  expect(served.sort()).toEqual(['node_modules/@alpinejs/csp', 'node_modules/@vue/reactivity', 'node_modules/@vue/shared', 'node_modules/uplot']);
 });

@@ -131,7 +131,7 @@ class TestUnderTheApi:
             ("PUT", "/mode", b"{", {}, 400, "malformed_json"),
             ("PUT", "/mode", b"{}", {"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
             ("PUT", "/mode", b'{"trading_mode": "x"}', {}, 422, "invalid"),
-            ("PUT", "/mode", b" " * (1024 * 1024 + 1), {}, 413, "body_too_large"),
+            ("PUT", "/mode", b" " * (64 * 1024 + 1), {}, 413, "body_too_large"),
             ("PUT", "/config", b'{"config": {}}', {}, 428, "precondition_required"),
             ("PUT", "/config", b'{"config": {}}', {"If-Match": '"9"'}, 412, "stale"),
             ("DELETE", "/lockouts/x", None, {}, 404, "not_found"),
@@ -274,7 +274,7 @@ class TestWithoutADatabase:
         assert app_alone.test_client().get("/healthz").json == {"status": "ok"}
 
     def test_the_document_and_the_sign_in_page_are_served_all_the_same(self, app_alone: Flask) -> None:
-        for path in ("/openapi.json", "/login"):
+        for path in ("/openapi.json", "/docs/api", "/login"):
             assert app_alone.test_client().get(path).status_code == 200
 
     def test_signing_in_says_that_it_cannot_be_done_now(self, app_alone: Flask) -> None:
@@ -343,7 +343,7 @@ class TestOnTheWire:
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b'{"macro":false,"competitive":true}' in answer
 
-    def test_a_chunked_body_without_end_is_cut_off_at_one_mebibyte(self, server: Server) -> None:
+    def test_a_chunked_body_without_end_is_cut_off(self, server: Server) -> None:
         request = self.head(server, "PUT", "/signal-layers", "Transfer-Encoding: chunked")
         chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
         answer = speak(server, request + b"\r\n" + chunk * 40 + b"0\r\n\r\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -30,6 +31,10 @@ KINDS = [
     ("GET", "/openapi.json", 200),
     ("GET", "/healthz", 200),
     ("GET", "/readyz", 200),
+    ("GET", "/metrics", 403),
+    ("GET", f"{API}/stream", 200),
+    ("GET", "/v2/clock", 401),
+    ("GET", "/v2/nothing", 404),
     ("GET", "/trading", 200),
     ("GET", "/audit", 200),
     ("GET", "/", 303),
@@ -84,6 +89,16 @@ def test_a_request_can_be_found_again(
     answer.close()
     assert answer.headers["X-Request-ID"] == "find.me_1-2"
     assert len(answer.headers.getlist("X-Request-ID")) == 1
+
+
+@pytest.mark.parametrize(
+    "given", ["", " ", "a b", "x" * 65, "a;b", "a\tb", "\u00e9", "<script>", "../a/b", "a%0ab"]
+)
+def test_an_id_that_could_do_harm_is_replaced_and_not_refused(operator: Api, given: str) -> None:
+    answer = operator.get("/state", headers={"X-Request-ID": given})
+    assert answer.status_code == 200
+    [made] = answer.headers.getlist("X-Request-ID")
+    assert re.fullmatch("[0-9a-f]{16}", made)
 
 
 @pytest.mark.parametrize(("origin", "expected"), [("https://desk.example", True), ("http://localhost", False)])

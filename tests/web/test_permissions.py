@@ -50,6 +50,7 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str | None], dict[str, Any]]] = {
     ("GET", f"{API}/audit"): (PEOPLE, {}),
     ("GET", f"{API}/state"): (PEOPLE, {}),
     ("GET", f"{API}/stream"): (PEOPLE, {}),
+    ("GET", f"{API}/history"): (PEOPLE, {}),
     ("POST", "/v2/orders"): ({"engine"}, {"json": ALPACA_ORDER}),
     ("GET", "/v2/orders"): ({"engine"}, {}),
     ("DELETE", "/v2/orders"): ({"engine"}, {}),
@@ -69,13 +70,36 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str | None], dict[str, Any]]] = {
     ("GET", "/v2/calendar"): ({"engine"}, {}),
     ("GET", f"{API}/openapi.json"): (EVERYBODY, {}),
     ("GET", "/openapi.json"): (EVERYBODY, {}),
+    ("GET", "/docs/api"): (EVERYBODY, {}),
     ("GET", "/healthz"): (EVERYBODY, {}),
     ("GET", "/readyz"): (EVERYBODY, {}),
+    ("GET", "/metrics"): (EVERYBODY, {}),
     ("GET", "/static/<path:filename>"): (EVERYBODY, {}),
     ("OPTIONS", "/static/<path:filename>"): (EVERYBODY, {}),
     ("GET", "/login"): (EVERYBODY, {}),
     ("POST", "/login"): (EVERYBODY, {"data": {"name": "nobody"}}),
+    ("GET", "/login/code"): (EVERYBODY, {}),
+    ("POST", "/login/code"): (EVERYBODY, {"data": {"code": "000000"}}),
     ("POST", "/logout"): ({*ROLES}, {}),
+    ("GET", "/account"): (PEOPLE, {}),
+    ("POST", "/account/password"): (PEOPLE, {"data": {"password": "wrong"}}),
+    ("POST", "/account/sessions/end"): (PEOPLE, {"data": {"session": "00"}}),
+    ("POST", "/account/sessions/end-others"): (PEOPLE, {}),
+    ("POST", "/account/sessions/end-all"): (PEOPLE, {}),
+    ("POST", "/account/second-factor/start"): (PEOPLE, {}),
+    ("POST", "/account/second-factor/confirm"): (PEOPLE, {}),
+    ("POST", "/account/second-factor/recovery-codes"): (PEOPLE, {}),
+    ("POST", "/account/second-factor/off"): (PEOPLE, {}),
+    ("GET", "/accounts"): ({"admin"}, {}),
+    ("POST", "/accounts/people"): ({"admin"}, {"data": {"name": "new", "role": "viewer"}}),
+    ("POST", "/accounts/people/<name>/role"): ({"admin"}, {"data": {"role": "viewer"}}),
+    ("POST", "/accounts/people/<name>/deactivate"): ({"admin"}, {}),
+    ("POST", "/accounts/people/<name>/reactivate"): ({"admin"}, {}),
+    ("POST", "/accounts/people/<name>/password"): ({"admin"}, {}),
+    ("POST", "/accounts/people/<name>/second-factor"): ({"admin"}, {}),
+    ("POST", "/accounts/tokens"): ({"admin"}, {"data": {"name": "bot", "role": "engine"}}),
+    ("POST", "/accounts/tokens/<token_id>/revoke"): ({"admin"}, {}),
+    ("POST", "/accounts/second-factor-for-live"): ({"admin"}, {"data": {"required": "true"}}),
     ("GET", "/"): (EVERYBODY, {}),
     ("GET", "/trading"): (PEOPLE, {}),
     ("GET", "/audit"): (PEOPLE, {}),
@@ -90,6 +114,11 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str | None], dict[str, Any]]] = {
     ("POST", "/trading/approvals/<order_id>/approve"): (OPERATORS, {}),
     ("POST", "/trading/approvals/<order_id>/reject"): (OPERATORS, {"data": {"reason": "x"}}),
 }
+
+
+# No token does these, not even an admin's.
+IN_PERSON = {(method, rule) for method, rule in WHO_MAY if rule.startswith("/account")}
+ENDS_THE_SESSION = ("/logout", "/account/sessions/end-all")
 
 
 def routes_of(app: Flask) -> set[tuple[str, str]]:
@@ -107,6 +136,8 @@ def path_of(rule: str) -> str:
         rule.replace("<lockout_id>", NOBODYS_ID)
         .replace("<order_id>", NOBODYS_ID)
         .replace("<path:filename>", "favicon.svg")
+        .replace("<name>", "nobody")
+        .replace("<token_id>", "0123456789abcdef")
         .replace("<path:name>", "AAPL")
     )
 
@@ -123,7 +154,8 @@ def test_every_route_has_its_expectation_here(app: Flask) -> None:
 def test_every_route_by_every_role(app: Flask, api: Callable[..., Api], role: str | None) -> None:
     credential = api(role).headers
     wrong = []
-    for (method, rule), (allowed, request) in WHO_MAY.items():
+    for (method, rule), (by_role, request) in WHO_MAY.items():
+        allowed = set() if (method, rule) in IN_PERSON else by_role
         for asked in (method, "HEAD") if method == "GET" else (method,):
             headers = credential | request.get("headers", {})
             more = {key: value for key, value in request.items() if key != "headers"}
@@ -134,7 +166,7 @@ def test_every_route_by_every_role(app: Flask, api: Callable[..., Api], role: st
                 met = answer.status_code == 303 and answer.headers["Location"].startswith("/login")
             elif role in allowed:
                 # What nobody made is a 404, and /login without a CSRF token is refused to be on the safe side.
-                met = answer.status_code not in (401, 403) or (rule == "/login" and role is None)
+                met = answer.status_code not in (401, 403) or (rule in ("/login", "/login/code") and role is None)
             else:
                 met = answer.status_code == (401 if role is None else 403)
             if not met:
@@ -148,7 +180,8 @@ def test_every_route_by_every_person_in_a_browser(browser: Callable[..., Browser
     csrf = person.csrf
     wrong = []
     for (method, rule), (allowed, request) in WHO_MAY.items():
-        if rule == "/logout":
+        # They end the session; and that one is for this machine alone.
+        if rule in ENDS_THE_SESSION or rule == "/metrics":
             continue
         headers = {"X-CSRFToken": csrf} | request.get("headers", {})
         more = {key: value for key, value in request.items() if key != "headers"}
@@ -157,7 +190,7 @@ def test_every_route_by_every_person_in_a_browser(browser: Callable[..., Browser
         status, refused = answer.status_code, answer.status_code == 403
         if rule.startswith("/v2/"):  # no session is anybody there
             refused = status == 401
-        if refused == (role in allowed) and rule != "/login":
+        if refused == (role in allowed) and not rule.startswith("/login"):
             wrong.append((method, rule, status))
     assert not wrong
 

@@ -201,7 +201,7 @@ class TestGoingLive:
         person = browser("operator")
         answer = person.post("/trading/mode", **self.FORM, confirmed="yes", reason="x", confirm_word="LIVE")
         assert (answer.status_code, answer.mimetype) == (403, "text/html")
-        assert "going live takes an admin" in answer.text
+        assert "Going live takes an admin" in answer.text
         assert mode(desk) == "paper"
 
 

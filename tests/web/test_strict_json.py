@@ -65,9 +65,9 @@ class TestNothingAmbiguousIsRead:
             r'{"\ud800": 1}',
             r'[[[["\ud800"]]]]',
             "[" * 100 + "]" * 100,
-            "[" * 100_000 + "]" * 100_000,
+            "[" * 30_000 + "]" * 30_000,
             '{"a":' * 5000 + "1" + "}" * 5000,
-            "[" * 100_000,
+            "[" * 60_000,
             "01",
             "+1",
             ".5",
@@ -135,7 +135,7 @@ class TestNothingAmbiguousIsRead:
         assert_problem(send(operator, "PUT", "/signal-layers", raw), 400, "malformed_json")
 
     def test_the_message_about_a_huge_key_is_short(self, operator: Api) -> None:
-        key = "k" * 100_000
+        key = "k" * 30_000
         answer = send(operator, "PUT", "/signal-layers", f'{{"{key}": 1, "{key}": 2}}')
         assert len(assert_problem(answer, 400)["detail"]) < 300
 
@@ -297,8 +297,8 @@ class TestSize:
         raw = json.dumps({"config": {str(number): 0 for number in range(70_000)}})
         assert send(admin, "PUT", "/config", raw).status_code == 200
 
-    def test_a_hundred_thousand_unknown_keys_are_refused(self, operator: Api) -> None:
-        raw = json.dumps({str(number): 0 for number in range(70_000)})
+    def test_thousands_of_unknown_keys_are_refused(self, operator: Api) -> None:
+        raw = json.dumps({str(number): 0 for number in range(6_000)})
         assert send(operator, "PUT", "/signal-layers", raw).status_code == 422
 
 

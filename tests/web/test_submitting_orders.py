@@ -354,7 +354,7 @@ class TestWhatIsNoOrder:
         "raw",
         [
             *("", " ", "{", "[]", "null", "true", "1", '"x"', "[{}]", "{} {}", "{'a': 1}", "qty=1", "\ufeff{}"),
-            *('{"qty": "1", "qty": "1"}', '{"qty": "1", "qty": "2"}', "[" * 100_000, '{"a":' * 100_000),
+            *('{"qty": "1", "qty": "1"}', '{"qty": "1", "qty": "2"}', "[" * 10_000, '{"a":' * 10_000),
             *(
                 r'{"ticker": "\u0000"}',
                 r'{"rationale": "\ud800"}',
@@ -376,8 +376,8 @@ class TestWhatIsNoOrder:
         assert_problem(answer, 415, "unsupported_media_type")
         assert desk.sql("SELECT count(*) FROM orders") == [(0,)]
 
-    def test_what_is_larger_than_a_mebibyte_is_413(self, engine: Api) -> None:
-        raw = json.dumps(order(rationale="x" * 1024 * 1024))
+    def test_what_is_larger_than_any_order_is_413(self, engine: Api) -> None:
+        raw = json.dumps(order(rationale="x" * 64 * 1024))
         assert_problem(engine("POST", "/orders", data=raw, headers=JSON), 413, "body_too_large")
 
     def test_one_refusal_leaves_nothing_behind_for_the_next_order(self, engine: Api) -> None:

@@ -15,6 +15,7 @@ const READS = {
   orders: '/orders',
   approvals: '/approvals',
   audit: '/audit',
+  history: '/history',
 };
 
 const wordOf = (key) => key.match(/^[a-z-]*/)[0];

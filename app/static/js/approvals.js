@@ -14,9 +14,12 @@ const LONG = 70;           // characters of a rationale that are shown without a
 const FEW = 8;             // rows that need no scrolling of their own; likewise in trading.html
 const SOON = 60_000;
 const LOOKED = 5000;       // milliseconds after which somebody has
+const STALE = 'Not approved: what you see may be out of date. Wait until the desk answers again.';
 const DONE = { approve: 'approved', reject: 'rejected' };
 
-const isLost = ({ code }) => code === 'no_answer';
+/** Whether nobody knows what came of it: the connection to the database may have broken once all was done. */
+const isLost = ({ code }) => code === 'no_answer' || code === 'database_unavailable';
+const why = ({ code }) => (code === 'no_answer' ? 'no answer' : 'the database is down');
 
 /** The server's words about the reason, where it refused that: then nothing was decided. */
 const reasonRefused = ([{ problem }]) => Object.values(problem?.errors ?? {})[0];
@@ -35,18 +38,18 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
   const current = () => rowOf(document.activeElement);
   const elements = () => list.waiting().map(({ id }) => rows.get(id).element);
 
-  function item(order, late) {
+  function item(order, late, stale) {
     const { id } = order;
     const over = !list.waits(id);
     const end = list.end(id);
     const nobody = late ? 'Timed out: nobody decided' : 'Waits no more';
     return {
-      id, order, over, busy: busy.get(id), problem: problems.get(id), picked: chosen.has(id),
+      id, order, over, stale, busy: busy.get(id), problem: problems.get(id), picked: chosen.has(id),
       end: over && (end ? verdict(end) : nobody),
     };
   }
 
-  function fill({ element, slots }, { id, order, over, busy: doing, problem, picked, end }) {
+  function fill({ element, slots }, { id, order, over, stale, busy: doing, problem, picked, end }) {
     Object.assign(element.dataset, { side: order.side, state: over ? 'over' : doing ? 'busy' : 'waiting' });
     const rationale = order.rationale ?? 'No rationale given.';
     const long = rationale.length > LONG;
@@ -63,10 +66,10 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
     slots.bar.hidden = over;
     slots.bar.max = Date.parse(order.expires_at) - Date.parse(order.created_at);
     if (over) put(slots, { left: '–' });
-    if (slots.acts) fillActs(slots, { id, order, over, doing, picked });
+    if (slots.acts) fillActs(slots, { id, order, over, stale, doing, picked });
   }
 
-  function fillActs(slots, { id, order, over, doing, picked }) {
+  function fillActs(slots, { id, order, over, stale, doing, picked }) {
     slots.what.id = `order-${id}`;
     slots.held.id = `held-${id}`;
     slots.acts.hidden = over;
@@ -75,8 +78,8 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
     slots.pick.setAttribute('aria-label', `Select ${named(order)}`);
     slots.reject.setAttribute('aria-describedby', `order-${id}`);
     slots.reject.setAttribute('aria-disabled', String(!!doing));
-    slots.approve.setAttribute('aria-describedby', `order-${id} held-${id}`);
-    slots.approve.setAttribute('aria-disabled', String(!!doing || !order.approvable));
+    slots.approve.setAttribute('aria-describedby', `order-${id} held-${id}${stale ? ' lost' : ''}`);
+    slots.approve.setAttribute('aria-disabled', String(!!doing || stale || !order.approvable));
     put(slots, {
       approve: doing === 'approve' ? 'Approving…' : isLive(order) ? 'Approve…' : 'Approve',
       reject: doing === 'reject' ? 'Rejecting…' : 'Reject…',
@@ -124,7 +127,7 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
     },
 
     draw() {
-      const { waiting, state } = this.$store.desk;
+      const { waiting, state, lost } = this.$store.desk;
       const shown = list.update({
         waiting, decided: state.recent_orders, now: Date.now(), still: !!under,
         keep: (id) => !!under || current()?.dataset.id === id, asked: (id) => busy.has(id),
@@ -134,7 +137,7 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
       this.none = !shown.length;
       scroller.toggleAttribute('data-many', shown.length > FEW);
       if (this.mayDecide) aim.look();
-      unobserved(() => inPlace(() => rows.draw(shown.map((order) => item(order, !this.$store.desk.inTime(order))))));
+      unobserved(() => inPlace(() => rows.draw(shown.map((order) => item(order, !this.$store.desk.inTime(order), lost)))));
       this.showTime();
       this.recount();
     },
@@ -171,7 +174,7 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
       const waiting = list.waiting();
       const picked = waiting.filter(({ id }) => chosen.has(id));
       this.selected = picked.length;
-      this.approvable = picked.filter((order) => order.approvable).length;
+      this.approvable = this.$store.desk.lost ? 0 : picked.filter((order) => order.approvable).length;
       const { all } = this.$refs;   // not there before a viewer, nor while the page wakes up
       if (!all) return;
       all.checked = !!picked.length && picked.length === waiting.length;
@@ -275,6 +278,8 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
     },
 
     async decide(orders, choice, many = false) {
+      // A yes is to what one sees, and this may be of yesterday. To a no that does not matter.
+      if (choice === 'approve' && this.$store.desk.lost) return this.$store.desk.announce([STALE]);
       const free = orders.filter(({ id, approvable }) => !busy.has(id) && (choice === 'reject' || approvable));
       if (!free.length || (many && this.deciding)) return;
       this.deciding ||= many;
@@ -341,7 +346,7 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
         if (order ?? problem.order) list.settle(id, Date.now(), { end: order ?? problem.order, refused: !!problem });
         if (!problem) busy.delete(id);
         else if (isLost(problem)) unknown.add(id);
-        if (problem) problems.set(id, isLost(problem) ? `Not known whether ${past}: no answer.` : `Not ${past}: ${plain(problem.message)}`);
+        if (problem) problems.set(id, isLost(problem) ? `Not known whether ${past}: ${why(problem)}.` : `Not ${past}: ${plain(problem.message)}`);
       }
       this.draw();
     },
@@ -376,7 +381,7 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
       const told = [
         `${count(results.length - refused.length - lost.length)} ${past}.`,
         refused.length && `${refused.length} not: ${inBrief(refused.map(({ id, problem }) => problem.order ?? list.get(id)))}`,
-        lost.length && `${lost.length} not known: no answer.`,
+        lost.length && `${lost.length} not known: ${why(lost[0].problem)}.`,
         untried && `${untried} not tried, still selected.`,
       ].filter(Boolean);
       if (many) api.refetch('state').then(() => this.$store.desk.announce(told, { instead: true }));

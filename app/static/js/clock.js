@@ -36,6 +36,9 @@ export function timeLeft(ms) {
   return minutes ? `${minutes}m ${two(s)}s` : `${s}s`;
 }
 
+/** "12s", "3m 20s" since then: rounded down, for nothing is older than it is. */
+export const age = (ms) => timeLeft(Math.max(0, Math.floor(ms / SECOND) * SECOND));
+
 export function minutesInWords(minutes) {
   return minutes === 1 ? '1 minute' : `${minutes} minutes`;
 }

@@ -2,13 +2,25 @@
 // signed in. It never guesses; when to read is the business of updates.js.
 
 import { arrivals, describeChanges } from './changes.js';
-import { SECOND, utcTime } from './clock.js';
+import { SECOND, age, utcTime } from './clock.js';
 import { keepDraft } from './draft.js';
 import { instrument } from './orders.js';
 
 const TOO_OLD = 15 * SECOND;
 const NOTICE = 8 * SECOND;
 const TOGETHER = SECOND;
+
+// What keeps the page from knowing how the desk stands, by what a read failed with.
+const THEN = 'What you see may be out of date; halting still works once the server answers.';
+const POLLING = { name: 'Live updates lost.', now: 'Reading every 5 seconds instead;', then: '' };
+const LOST = { name: 'Live updates lost.', now: 'Trying again;', then: THEN };
+const TROUBLES = {
+  no_answer: { ...LOST, name: 'Live updates lost: the desk cannot be reached.' },
+  database_unavailable: {
+    name: 'The database is down.', now: 'Until it is back nothing is released, and nothing can be changed;',
+    then: 'This page goes on by itself.',
+  },
+};
 
 /** `arrived` is told of orders that came in and wait. */
 export function createDesk({ initial, api, clock, updates, arrived }) {
@@ -26,6 +38,8 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
     lost: false,           // nothing has told us lately that this is still how the desk stands
     polling: false,        // the stream is lost, and reading now and then has to do
     lastGood: utcTime(lastGoodAt),
+    age: '',               // of that, while it is all there is
+    problem: '',           // the code of what it is lost by
     signedOut: false,
     notice: '',
 
@@ -65,7 +79,10 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
       updates.start({
         version: () => this.state.state_version,
         confirmed: () => this.good(),
-        polling: (yes) => { this.polling = yes; },
+        polling: (yes) => {
+          this.polling = yes;
+          this.showAge();
+        },
       });
       this.tick();
     },
@@ -82,7 +99,22 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
 
     failed(problem) {
       this.refused(problem);
-      if (!this.signedOut) this.lost = true;
+      if (this.signedOut) return;
+      this.lost = true;
+      this.problem = problem.code;
+      this.showAge();
+    },
+
+    /** In words: what it is, what is done meanwhile, and what follows. */
+    get trouble() {
+      return this.lost ? TROUBLES[this.problem] ?? LOST : POLLING;
+    },
+    get noDatabase() {
+      return this.lost && this.problem === 'database_unavailable';
+    },
+
+    showAge() {
+      this.age = this.updatesLost ? age(clock.now() - lastGoodAt) : '';
     },
 
     /** The server's no to a read or an act. Whoever asked shows the reason; here only whether we are still signed in. */
@@ -97,6 +129,7 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
       lastGoodAt = clock.now();
       this.lastGood = utcTime(lastGoodAt);
       this.lost = false;
+      this.problem = '';
     },
 
     apply(state) {
@@ -151,6 +184,7 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
       const [lock] = this.lockouts;
       if (lock && Date.parse(lock.expires_at) <= this.now) this.apply(this.state);
       if (!this.signedOut && this.now - lastGoodAt > TOO_OLD) this.lost = true;
+      this.showAge();
       clearTimeout(nextTick);
       const next = this.waiting.length ? Math.max(1, this.msLeft(this.waiting[0])) : SECOND;
       nextTick = setTimeout(() => this.tick(), Math.min(SECOND - (this.now % SECOND), next));

@@ -27,7 +27,7 @@ export function createDialog() {
   let shared;
 
   const component = () => ({
-    title: '', text: '', act: '', dismiss: '', problem: '', errors: {}, needReason: false, needWord: '', grave: false,
+    title: '', text: '', act: '', dismiss: '', problem: '', errors: {}, needReason: false, needWord: '', needCode: false, grave: false,
     stale: NEVER,
     choices: [],         // of more that is asked about, {id, label}: none is chosen unless somebody does
     choicesTitle: '',
@@ -47,20 +47,29 @@ export function createDialog() {
       return this.overtaken?.said ?? this.problem;
     },
 
+    /** The six digits, however they are spaced; '' where they are not. */
+    get codeTyped() {
+      const digits = this.$refs.code.value.replace(/\s/g, '');
+      return /^[0-9]{6}$/.test(digits) ? digits : '';
+    },
+
     async ask({
-      title, text, act, dismiss = 'Cancel', needReason = false, needWord = '', grave = false, reason = '', errors = {}, problem = '', stale = NEVER,
+      title, text, act, dismiss = 'Cancel', needReason = false, needWord = '', needCode = false, grave = false, reason = '', word = '',
+      errors = {}, problem = '', stale = NEVER,
       choices = [], choicesTitle = '',
     }) {
       if (this.$root.open) return null;
       const opener = document.activeElement;
-      Object.assign(this, { title, text, act, dismiss, needReason, needWord, grave, errors, problem, stale, choices, choicesTitle });
-      this.$refs.word.value = '';
+      Object.assign(this, { title, text, act, dismiss, needReason, needWord, needCode, grave, errors, problem, stale, choices, choicesTitle });
+      this.$refs.word.value = word;
+      if (this.$refs.code) this.$refs.code.value = '';   // it is on the page of those who may go live
       await this.$nextTick();   // the reason field is on the page only while a dialog asks for it
       if (needReason) this.$refs.reason.value = reason;
       this.$root.returnValue = '';
       this.$root.showModal();
       this.$root.scrollTop = 0;   // what has the focus is at its end, and what is asked at its beginning
-      if (needReason) this.$refs.reason.focus();
+      if (errors.code) this.$refs.code.focus();
+      else if (needReason) this.$refs.reason.focus();
       const answer = await new Promise((resolve) => { this.answered = resolve; });
       if (opener.isConnected) opener.focus();
       return answer;
@@ -79,19 +88,22 @@ export function createDialog() {
       this.errors = {};
       if (this.needReason && !this.$refs.reason.value.trim()) this.errors.reason = 'Say why.';
       if (this.needWord && this.$refs.word.value.trim().toUpperCase() !== this.needWord) this.errors.word = `Type ${this.needWord}.`;
+      if (this.needCode && !this.codeTyped) this.errors.code = 'Type the six digits that your authenticator shows.';
       if (this.errors.reason) this.$refs.reason.focus();
+      else if (this.errors.code) this.$refs.code.focus();
       else if (this.errors.word) this.$refs.word.focus();
       else this.$root.close('confirm');
     },
 
     closed() {
       const reason = this.needReason ? this.$refs.reason.value.trim() : '';
+      const code = this.needCode ? this.codeTyped : '';
       this.needReason = false;
       this.stale = NEVER;
       const chosen = [...this.$root.querySelectorAll('[name="choice"]:checked')].map(({ value }) => value);
       const asked = this.choices.length;
       this.choices = [];
-      this.answered(this.$root.returnValue === 'confirm' ? { reason, ...(asked && { chosen }) } : null);
+      this.answered(this.$root.returnValue === 'confirm' ? { reason, ...(code && { code }), ...(asked && { chosen }) } : null);
     },
   });
 

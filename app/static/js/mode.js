@@ -8,6 +8,7 @@ const LIVE_WORD = 'LIVE';
 const PRESS_AGAIN = 2000;   // milliseconds
 const LONGEST = 5 * SECOND; // between two tries to halt
 const AGAIN = ' Halting, trying again…';
+const again = (said) => `${/[.!?…]$/.test(said) ? said : `${said}.`}${AGAIN}`;
 
 // The server's no to a question that was overtaken by events.
 const VOID = {
@@ -31,7 +32,23 @@ function question(from, to, waiting) {
 /** Whether this no says for certain that nothing was changed. */
 const isCertain = ({ status, code }) => (status >= 400 && status < 500) || code === 'busy';
 
-const why = ({ status, message }) => (status === 401 ? 'your session has ended. Sign in and halt again.' : message);
+/** Whether it is no use to ask again with other words. A code may be mistyped, and be over while one types. */
+const isFinal = ({ status, code }) => (status === 401 || status === 403) && code !== 'second_factor_wrong';
+
+/** What is wrong, where it was typed. */
+function inFields({ code, errors, message }) {
+  if (code === 'second_factor_wrong') return { code: `${capital(message)}.` };
+  return {
+    ...(errors.reason && { reason: `Reason ${errors.reason.join(', ')}.` }),
+    ...(errors.totp_code && { code: `The code ${errors.totp_code.join(', ')}.` }),
+  };
+}
+
+function why({ status, code, message }) {
+  if (status === 401) return 'your session has ended. Sign in and halt again.';
+  if (code === 'database_unavailable') return 'the database is down. Until it is back nothing is released.';
+  return message;
+}
 
 /** What of a question that leaves this mode is no longer so. */
 const overtaken = (from, version, waiting) => ({ state, waitingCount }) => {
@@ -104,7 +121,8 @@ export const modeBar = ({ api, ask, random = Math.random }) => () => ({
       }
       this.trying = problem.code === 'no_answer' || problem.status >= 500;
       doubt ||= !isCertain(problem);   // an earlier try may have come through all the same
-      this.unhalted = `${doubt ? `HALT NOT CONFIRMED. ${capital(why(problem))}` : `NOT HALTED: ${why(problem)}`}${this.trying ? AGAIN : ''}`;
+      const no = doubt ? `HALT NOT CONFIRMED. ${capital(why(problem))}` : `NOT HALTED: ${why(problem)}`;
+      this.unhalted = this.trying ? again(no) : no;
       this.$store.desk.refused(problem);
       if (!this.trying) {
         this.pressed = 0;
@@ -131,16 +149,20 @@ export const modeBar = ({ api, ask, random = Math.random }) => () => ({
     const from = this.mode;
     const version = this.$store.desk.state.config_version;
     const { waitingCount } = this.$store.desk;
-    const asked = { ...question(from, to, waitingCount), needReason: true, stale: overtaken(from, version, waitingCount) };
+    const asked = {
+      ...question(from, to, waitingCount), needReason: true, stale: overtaken(from, version, waitingCount),
+      needCode: to === 'live' && !!this.$store.desk.state.second_factor_for_live,
+    };
     try {
       for (let answer = await ask(asked); answer;) {
-        const problem = await this.put({ trading_mode: to, from, reason: answer.reason }, version);
+        const { reason, code } = answer;
+        const problem = await this.put({ trading_mode: to, from, reason, ...(code && { totp_code: code }) }, version);
         if (!problem) return this.$refs.badge.focus();
         if (VOID[problem.code]) this.problem = `Nothing was changed: ${VOID[problem.code](from)} Look at the desk and ask again.`;
-        else if (problem.status === 401 || problem.status === 403) this.problem = `Not changed: ${problem.message}`;
+        else if (isFinal(problem)) this.problem = `Not changed: ${problem.message}`;
         if (this.problem) return undefined;
-        const errors = problem.errors.reason ? { reason: `Reason ${problem.errors.reason.join(', ')}.` } : {};
-        answer = await ask({ ...asked, reason: answer.reason, errors, problem: errors.reason ? '' : problem.message });
+        const errors = inFields(problem);
+        answer = await ask({ ...asked, reason, word: asked.needWord, errors, problem: Object.keys(errors).length ? '' : problem.message });
       }
     } finally {
       this.waiting = false;

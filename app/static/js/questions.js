@@ -75,7 +75,8 @@ export function inBrief(orders) {
 
 /** What of a question about these orders is no longer so; of many it is over only when there is none left. */
 function overtaken(orders, choice, many) {
-  return ({ waiting, state }) => {
+  return ({ waiting, state, lost }) => {
+    if (choice === 'approve' && lost) return { said: 'What you see may be out of date: wait until the desk answers again.', over: true };
     const here = new Map(waiting.map((order) => [order.id, order]));
     const gone = orders.filter(({ id }) => !here.has(id)).map((order) => state.recent_orders.find(({ id }) => id === order.id) ?? order);
     const held = choice === 'approve' ? orders.map(({ id }) => here.get(id)).filter((order) => order?.approvable === false) : [];

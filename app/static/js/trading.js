@@ -49,4 +49,11 @@ desk.start();
 Alpine.start();
 alerts.start();   // this and what follows is not worth the Halt button, should the browser refuse it
 const tab = createTab();
+const lastDay = document.getElementById('last-day');
+new IntersectionObserver(async (seen, observer) => {
+  if (!seen.at(-1).isIntersecting) return;
+  observer.disconnect();
+  const { watchLastDay } = await import('./later/lastday.js');
+  watchLastDay(lastDay, parts.api);
+}).observe(lastDay);
 Alpine.effect(() => tab.show({ mode: desk.state.trading_mode, count: desk.waitingCount, stale: desk.stale }));

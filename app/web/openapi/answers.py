@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.desk import audit
 from app.desk.steps import WHY_NOT_SENT
 from app.domain.gate import OrderType, ReasonCode, Side, SignalLayer, TimeInForce
+from app.domain.history import HOURS, Outcome
 from app.domain.lifecycle import LockoutType, OrderStatus
 from app.domain.risk import (
     MAX_APPROVAL_TIMEOUT_MINUTES,
@@ -227,14 +228,39 @@ def _desk() -> Json:
                 "approvals_total": INTEGER,
                 "recent_orders": array_of(ref("Order")),
                 "config_version": INTEGER,
+                "second_factor_for_live": BOOLEAN,
                 "state_version": INTEGER,
                 "server_time": TIME,
                 "venue": object_of(OUTSTANDING),
             },
             optional=("venue",),
         ),
+        "History": _history(),
         "Problem": _problem(),
     }
+
+
+def _history() -> Json:
+    hour = {
+        "start": TIME,
+        **{str(outcome): INTEGER for outcome in Outcome},
+        "decided_by_people": INTEGER,
+        "median_seconds": {"type": ["number", "null"]},
+        "p90_seconds": {"type": ["number", "null"]},
+    }
+    change = {"at": TIME, "from": MODE, "to": MODE, "by": STRING, "reason": nullable(STRING)}
+    return object_of(
+        {
+            "since": TIME,
+            "server_time": TIME,
+            "hours": array_of(object_of(hour)) | {"minItems": HOURS, "maxItems": HOURS},
+            "lockouts": array_of(
+                object_of(LOCKOUT | {"removed_at": nullable(TIME), "removed_by": nullable(STRING)})
+            ),
+            "more_lockouts": BOOLEAN,
+            "modes": array_of(object_of(change)),
+        }
+    )
 
 
 def _problem() -> Json:

@@ -7,7 +7,19 @@ from wtforms import Field
 from app import forms
 from app.domain.gate import OrderType
 from app.domain.risk import TradingMode
-from app.fields import AmountField, Between, Ids, OneOf, Printable, StrictForm, Text, Ticker, Trimmed, json_type
+from app.fields import (
+    AmountField,
+    Between,
+    Ids,
+    OneOf,
+    Printable,
+    SixDigits,
+    StrictForm,
+    Text,
+    Ticker,
+    Trimmed,
+    json_type,
+)
 from app.web.openapi.words import BEYOND, DECIMAL, ID, MODE, NULL, WHITE, Json, nullable, ref, ticker, trimmed
 
 JSON_NAMES = {str: "string", int: "integer", bool: "boolean", dict: "object", list: "array"}
@@ -89,6 +101,8 @@ def _rule(validator: object, field: Field) -> Json:
             return {"minimum": validator.min, "maximum": validator.max}
         case Ids():
             return {"items": ID, "description": "In letters of any case."}
+        case SixDigits():
+            return {"pattern": f"^{validator.PATTERN}$", "examples": ["123456"]}
         case OneOf():
             return {"enum": [*validator.words]}
     return {}
@@ -110,7 +124,8 @@ def _halt() -> Json:
     """Stopping is cheap: nothing but the mode is needed."""
     schema = body_schema(forms.ModeForm)
     words = {"type": ["string", "null"], "pattern": r"^[^\u0000]*$"}
-    schema["properties"] |= {"trading_mode": {"const": str(TradingMode.DISABLED)}, "from": words, "reason": words}
+    schema["properties"] |= {"trading_mode": {"const": str(TradingMode.DISABLED)}}
+    schema["properties"] |= dict.fromkeys(("from", "reason", "totp_code"), words)
     schema["properties"]["cancel_open_orders"]["description"] = (
         "Asks the venue for the end of all that is open there or on its way there, but for stops. It may come with"
         " the halt, or once trading is halted. Means nothing while no venue is connected."
@@ -130,6 +145,10 @@ def _other_mode() -> Json:
     known["trading_mode"] = {"enum": [str(mode) for mode in TradingMode if mode is not TradingMode.DISABLED]}
     known["from"] = MODE
     known["reason"] |= {"type": "string"}
+    known["totp_code"]["description"] = (
+        "Looked at, and required, for going live where `second_factor_for_live` of the state says so: 403"
+        " `second_factor_wrong` where it does not count. A token gets 403 `second_factor_required` then, always."
+    )
     return schema | {"required": ["trading_mode", "from", "reason"]}
 
 

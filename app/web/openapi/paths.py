@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from app.desk import audit
 from app.domain.lifecycle import OrderStatus
+from app.domain.roles import Act, Role, may
 from app.forms import MAX_CLIENT_ORDER_ID_LENGTH
 from app.streams import BEAT_EVERY
 from app.web.body import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORD
+from app.web.openapi import examples
 from app.web.openapi.words import ID, STRING, Json, ref, ticker
 from app.web.orders import LONGEST_WAIT
-from app.web.permissions import API
+from app.web.permissions import API, NEVER_LIMITED, right_for
 
 PROBLEMS = {
     400: "The body is not JSON, not an object, or broke off.",
@@ -20,10 +22,13 @@ PROBLEMS = {
     408: "The body was too long in coming (`code` body_too_slow).",
     409: "The state of the desk does not allow it.",
     412: "What was read has changed since.",
-    413: "The body is larger than 1 MiB.",
+    413: "The body is larger than 64 KiB, or than 1 MiB where it is a whole configuration or many decisions.",
     415: "The body is not declared as JSON.",
     422: "A value cannot be used; `errors` names the field.",
     428: "If-Match is missing.",
+    429: "Too much at once, too many reads, too many wrong credentials from this address, or too many wrong codes"
+    " (`code` too_many_at_once, too_many_reads, too_many_tries); nothing was changed. Retry-After says when to try"
+    " again.",
     503: "The database cannot be reached, or the desk is busy; nothing was changed.",
 }
 
@@ -86,6 +91,13 @@ If-None-Match. A `beat` every {BEAT_EVERY:.0f} seconds, with the same data. The 
 expiry nothing is written. The stream ends with its credential, and when the server itself hears nothing: open
 another one then. 503 `busy`, where too many are open, says with Retry-After when to try again."""
 
+HISTORY = """\
+Decisions by hour and outcome: `released` by the gate itself, `approved` by a person. Seconds from an order's
+coming in to its approval or rejection by a person: their median, and the 90th percentile. Lockouts of which some
+part lies in these hours, also those removed before their end, which is `removed_at`. Changes of the mode. Of very
+many lockouts or changes the latest. On a desk with very many orders the answer may be up to a minute old;
+`server_time` says of when."""
+
 Row = tuple[str, str, str, str | None, Json]
 
 RULES: tuple[Row, ...] = (
@@ -130,7 +142,7 @@ RULES: tuple[Row, ...] = (
         "put",
         "Change the trading mode, which cancels every order that waits",
         "ModeChanged",
-        {"body": "ModeChange", "problems": (409, 412), "parameters": (VERSION,)},
+        {"body": "ModeChange", "problems": (409, 412, 429), "parameters": (VERSION,)},
     ),
     (
         "lockouts",
@@ -268,6 +280,13 @@ DESK: tuple[Row, ...] = (
         },
     ),
     (
+        "history",
+        "get",
+        "The last 24 hours at a glance, by the full hour in UTC",
+        "History",
+        {"description": HISTORY},
+    ),
+    (
         "stream",
         "get",
         "Server-sent events: that something changed, and nothing of what",
@@ -332,9 +351,18 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
         responses["200"] = {"description": again, **answered}
     if conditional:
         responses["304"] = {"description": "Not changed since If-None-Match."}
-    for code in sorted({401, 403, 503, *problems}):
+    is_limited = (method.upper(), path.replace("{", "<").replace("}", ">")) not in NEVER_LIMITED
+    for code in sorted({401, 403, 503, *problems, *([429] if is_limited else [])}):
         responses[str(code)] = {
             "description": PROBLEMS[code],
             "content": {"application/problem+json": {"schema": ref("Problem")}},
         }
-    return operation | {"responses": responses}
+    operation |= {"x-roles": _roles(method, path), "responses": responses}
+    examples.add_to(operation)
+    return operation
+
+
+def _roles(method: str, path: str) -> list[str]:
+    """Who may; what depends on the body is said beside it."""
+    right = right_for(method.upper(), path.replace("{", "<").replace("}", ">"))
+    return [str(role) for role in Role if isinstance(right, Act) and may(role, right)]

@@ -190,6 +190,7 @@ export class Desk extends Rules {
       recent_orders: this.orders().filter(({ status }) => status !== 'pending_approval')
         .sort((one, other) => (one.decided_at < other.decided_at ? 1 : -1)).slice(0, MOST_RECENT),
       config_version: this.version,
+      second_factor_for_live: this.secondFactorForLive,
       state_version: this.events.length,
       server_time: instant(Date.now()),
     };

@@ -83,6 +83,10 @@ export const SECTIONS = {
   order_rate: { max_orders: whole(0, 1_000_000), per_seconds: whole(1, 86_400) },
 };
 
+const sixDigits = {
+  types: ['a string'], name: 'a string', wrong: (value) => (/^[0-9]{6}$/.test(value) ? '' : 'must be six digits'),
+};
+
 export const MODES = ['disabled', 'paper', 'live'];
 const PRICES_OF = { limit_price: ['limit', 'stop_limit'], stop_price: ['stop', 'stop_limit'] };
 const minutes = whole(1, 525_600);
@@ -112,7 +116,7 @@ function haltIsNotRefused(change, errors) {
     }
     return;
   }
-  for (const name of ['from', 'reason']) {
+  for (const name of ['from', 'reason', 'totp_code']) {
     if (typeof change[name] === 'string') delete errors[name];
   }
 }
@@ -141,8 +145,11 @@ export const FORMS = {
   ApprovalConfigChange: { fields: SECTIONS.operator_approval, oneIsNeeded: true },
   SignalLayersChange: { fields: SECTIONS.signal_layers, oneIsNeeded: true },
   ModeChange: {
-    fields: { trading_mode: word(...MODES), from: word(...MODES), reason: text(1, LONGEST_REASON), cancel_open_orders: flag, protective_stops: ids },
-    required: ['trading_mode'], nullable: ['from', 'reason'], together: haltIsNotRefused, always: true,
+    fields: {
+      trading_mode: word(...MODES), from: word(...MODES), reason: text(1, LONGEST_REASON), cancel_open_orders: flag, protective_stops: ids,
+      totp_code: sixDigits,
+    },
+    required: ['trading_mode'], nullable: ['from', 'reason', 'totp_code'], together: haltIsNotRefused, always: true,
   },
   ConfigReplacement: { fields: { config: object }, required: ['config'], together: ({ config }, errors) => checkConfig(config, errors) },
   NewLockout: {

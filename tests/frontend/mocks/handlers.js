@@ -14,6 +14,8 @@ const PEOPLE = ['viewer', 'operator', 'admin'];
 const ANYBODY = [...PEOPLE, 'engine'];
 const OPERATORS = ['operator', 'admin'];
 const LARGEST = 1024 * 1024;
+const HOUR = 3600_000;
+const OUTCOMES = ['blocked', 'released', 'approved', 'rejected', 'expired', 'canceled'];
 const STATUSES = [
   'blocked', 'pending_approval', 'released', 'rejected', 'expired', 'canceled', 'sending', 'unknown', 'accepted',
   'partially_filled', 'filled', 'replaced', 'venue_rejected', 'venue_canceled', 'venue_expired',
@@ -59,6 +61,7 @@ const OPERATIONS = {
   },
   'get audit': { may: PEOPLE, does: listAudit },
   'get state': { may: PEOPLE, does: readState },
+  'get history': { may: PEOPLE, does: ({ desk }) => lastDay(desk) },
   'get stream': { may: PEOPLE, does: stream },
 };
 
@@ -117,6 +120,22 @@ function readState({ desk, request }) {
   return unlessKnown(request, state, tag, { 'Server-Time': state.server_time });
 }
 
+/** What the desk in memory knows of it: all that was decided is of this hour, and no lockout that was removed is kept. */
+function lastDay(desk) {
+  const { server_time: now } = desk.state();
+  const last = Math.floor(Date.parse(now) / HOUR) * HOUR;
+  const nothing = { decided_by_people: 0, median_seconds: null, p90_seconds: null };
+  const hours = Array.from({ length: 24 }, (_, n) => ({
+    start: new Date(last - (23 - n) * HOUR).toISOString(), ...Object.fromEntries(OUTCOMES.map((outcome) => [outcome, 0])), ...nothing,
+  }));
+  for (const { status, decided_by: by } of desk.orders({})) {
+    const outcome = status === 'released' && by !== 'system:gate' ? 'approved' : status;
+    if (OUTCOMES.includes(outcome)) hours[23][outcome] += 1;
+  }
+  const lockouts = desk.lockouts().map((lock) => ({ ...lock, removed_at: null, removed_by: null }));
+  return { since: hours[0].start, server_time: now, hours, lockouts, more_lockouts: false, modes: [] };
+}
+
 /** One event, and the end: whoever reads a stream begins anew then. */
 function stream({ desk }) {
   return new HttpResponse(`data: ${JSON.stringify({ state_version: desk.state().state_version })}\n\n`, {
@@ -170,6 +189,7 @@ function unlessKnown(request, data, tag, more = {}) {
 /** Engines show a token, people a session. */
 function whoAsks(desk, request) {
   if (desk.outage) throw new Refusal(503, 'database_unavailable', 'the database cannot be reached: nothing is released; look again before you repeat this');
+  if (desk.tooMuch) throw new Refusal(429, 'too_many_at_once', 'too much of this credential is under way: nothing was changed, wait 1 second and try again');
   const token = request.headers.get('Authorization')?.match(/^Bearer (\w+)\.\w+$/);
   const who = token ? { name: token[1], role: 'engine' } : desk.who;
   if (!who) throw new Refusal(401, 'unauthenticated', 'sign in, or send a token: Authorization: Bearer ID.SECRET');

@@ -19,8 +19,13 @@ export class Rules {
   who = { name: 'olga', role: 'admin' };    // whose session it is; null where it has ended
   owners = {};                              // engine -> the person whose engine it is
   outage = false;                           // the database cannot be reached
+  tooMuch = false;                          // of this credential is under way
   stalls = false;                           // bodies do not arrive in time
   hasConfig = true;                         // somebody may have removed the row by hand
+
+  secondFactorForLive = false;
+  code = '123456';                          // what the authenticator shows; each counts once
+  wrongCodes = 0;
 
   mode = 'paper';
   config = {};
@@ -106,11 +111,21 @@ export class Rules {
     return { trading_mode: this.mode };
   }
 
-  changeMode({ trading_mode: to, from, reason = null }, expected) {
+  #checkCode(code) {
+    if (!code) throw Refusal.invalid({ totp_code: ['is required: the code of your authenticator'] });
+    if (this.wrongCodes >= 5) throw new Refusal(429, 'too_many_tries', 'too many wrong codes: wait 15 minutes and try again');
+    if (code !== this.code) {
+      this.wrongCodes += 1;
+      throw new Refusal(403, 'second_factor_wrong', 'the code is wrong, or was used before: each counts once, the next one comes within 30 seconds');
+    }
+  }
+
+  changeMode({ trading_mode: to, from, reason = null, totp_code: code }, expected) {
     this.present();
     if (to === 'live' && this.who.role !== 'admin') {
       throw new Refusal(403, 'forbidden', 'going live takes an admin, and a token only if it was made with --allow-live');
     }
+    if (to === 'live' && this.secondFactorForLive) this.#checkCode(code);
     if (to !== 'disabled') {
       if (this.mode !== from) throw new Refusal(409, 'mode_changed', `the trading mode is ${this.mode} by now, not ${from}`);
       this.#checkVersion(expected);

@@ -1,0 +1,56 @@
+"""The last 24 hours, made once for all who ask."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Response, current_app
+
+from app import strict_json
+from app.desk import history
+from app.single_flight import SingleFlight
+from app.web.body import Written
+from app.web.errors import BUSY, Refusal
+from app.web.permissions import API
+
+# Where an hour has very many decisions it takes a while to count them: a twentieth of a process's time at the most
+# is spent on that, and a small desk is always shown as it is.
+KEPT_FOR = 20  # times as long as it took to make
+AT_MOST, AT_LEAST = 60.0, 5.0  # seconds; what would be kept for less is not worth it
+
+blueprint = Blueprint("history", __name__, url_prefix=API)
+
+
+class LastDay:
+    """The answer as it is written, and until when it is good."""
+
+    def __init__(self) -> None:
+        self._made = SingleFlight(self._make)
+        self._written = b""
+        self._until = 0.0
+        self._busy_hours: dict[datetime, dict[str, Any]] = {}
+
+    def __call__(self) -> bytes:
+        return self._written if time.monotonic() < self._until else self._made()
+
+    def _make(self) -> bytes:
+        if time.monotonic() < self._until:  # by somebody who came before
+            return self._written
+        began = time.monotonic()
+        self._written = strict_json.dumps(history.last_day(self._busy_hours)).encode()
+        ended = time.monotonic()
+        keep = min(AT_MOST, KEPT_FOR * (ended - began))
+        self._until = ended + keep if keep >= AT_LEAST else 0.0
+        return self._written
+
+
+@blueprint.get("/history")
+def get_history() -> Response:
+    try:
+        written: bytes = current_app.extensions["history"]()
+    except TimeoutError:
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, BUSY, "busy", {"Retry-After": "1"}) from None
+    return Written(written, HTTPStatus.OK, content_type="application/json")

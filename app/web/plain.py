@@ -1,0 +1,69 @@
+"""What plain forms have in common: reading them, asking once more, and going back with what came of it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import flash, redirect, render_template, request, url_for
+
+from app.desk.errors import DeskError, Invalid
+from app.fields import StrictForm
+
+FormType = TypeVar("FormType", bound=StrictForm)
+
+
+def read(kind: type[FormType]) -> FormType:
+    """The form that was sent. Raises DeskError, in words for whoever filled it in."""
+    form = kind(request.form)
+    if not form.validate():
+        labels = {field.name: field.label.text for field in form}
+        raise DeskError(_in_words(form.messages(), labels), "invalid")
+    return form
+
+
+def _in_words(errors: dict[str, list[str]], labels: dict[str, str]) -> str:
+    return "; ".join(f"{labels.get(name, name)} {' '.join(said)}" for name, said in errors.items())
+
+
+LABELS = {"totp_code": "The code", "new_password": "The new password"}
+
+
+def sentence(error: DeskError) -> str:
+    """What the desk says, as a sentence."""
+    said = error.detail
+    if isinstance(error, Invalid):
+        said = _in_words(error.errors, {name: LABELS.get(name, f"The {name}") for name in error.errors})
+    return f"{said[:1].upper()}{said[1:]}"
+
+
+def confirmed() -> bool:
+    return request.form.get("confirmed") == "yes"
+
+
+def confirm(title: str, explanation: str, submit_label: str, **more: Any) -> str:
+    """The question that a dialog would ask, as a page; nothing has been changed yet."""
+    kept = ("csrf_token", "confirmed", "reason", "confirm_word", "totp_code")
+    fields = {name: value for name, value in request.form.items() if name not in kept}
+    return render_template(
+        "confirm.html",
+        title=title,
+        text=explanation,
+        action=request.path,
+        fields=fields | {"confirmed": "yes"},
+        submit_label=submit_label,
+        need_reason=more.get("need_reason", False),
+        need_word=more.get("need_word"),
+        need_code=more.get("need_code", False),
+        grave=more.get("grave", False),
+        back=more.get("back", "/trading"),
+        reason=request.form.get("reason", ""),
+        error=more.get("error"),
+        venue=more.get("venue"),
+    )
+
+
+def back(page: str, category: str, message: str) -> Any:
+    """To `page`, an endpoint, which says `message`."""
+    flash(message, category)
+    return redirect(url_for(page), HTTPStatus.SEE_OTHER)

@@ -1,0 +1,152 @@
+"""Two who act on accounts at the same moment: somebody is left who can, and no code counts twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyotp
+import pytest
+from flask import Flask
+
+from app import accounts, people, second_factor, sign_in
+from app.desk.actor import Actor
+from app.desk.errors import Conflict, DeskError, Forbidden
+from app.domain.roles import Role
+from tests.at_once import at_once
+from tests.serving import TESTER, Desk
+
+ROUNDS = 10
+
+
+def signed_in(desk: Desk, name: str, role: str) -> tuple[Actor, str]:
+    password = desk.add_user(name, role)
+    with desk.app.app_context():
+        found = sign_in.sign_in(name, password, address="192.0.2.1", device_names={}, request_id="r")
+    assert isinstance(found, tuple)
+    person, _ = found
+    return Actor(person.name, person.role, "r", person.account_id, session_hash=person.session_hash), password
+
+
+def on(app: Flask, act: Callable[[], Any]) -> Callable[[], Any]:
+    def run() -> Any:
+        with app.app_context():
+            return act()
+
+    return run
+
+
+ACTS: dict[str, Callable[[Actor, str], Any]] = {
+    "demote": lambda actor, name: people.set_role(actor, name, Role.VIEWER),
+    "deactivate": people.deactivate,
+}
+
+
+@pytest.mark.parametrize("mine", ACTS)
+@pytest.mark.parametrize("theirs", ACTS)
+def test_two_admins_who_put_each_other_out_leave_one(desk: Desk, app: Flask, mine: str, theirs: str) -> None:
+    for _ in range(ROUNDS):
+        desk.reset()
+        (ada, _), (eve, _) = signed_in(desk, "ada", "admin"), signed_in(desk, "eve", "admin")
+        results = at_once(
+            on(app, lambda ada=ada: ACTS[mine](ada, "eve")),  # type: ignore[misc]
+            on(app, lambda eve=eve: ACTS[theirs](eve, "ada")),  # type: ignore[misc]
+        )
+        assert sum(isinstance(result, DeskError) for result in results) == 1, results
+        assert desk.sql("SELECT count(*) FROM accounts WHERE role = 'admin' AND deactivated_at IS NULL") == [(1,)]
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_the_last_admin_stays_even_for_the_shell(desk: Desk, app: Flask, act: str) -> None:
+    for name in ("ada", "eve"):
+        desk.add_user(name, "admin")
+    desk.add_token("robot", "admin")
+    results = at_once(*(on(app, lambda name=name: ACTS[act](TESTER, name)) for name in ("ada", "eve")))  # type: ignore[misc]
+    [refused] = [result for result in results if isinstance(result, Exception)]
+    assert isinstance(refused, Conflict)
+    assert refused.code == "last_admin"
+    assert desk.sql(
+        "SELECT count(*) FROM accounts WHERE role = 'admin' AND password_hash IS NOT NULL"
+        " AND deactivated_at IS NULL"
+    ) == [(1,)]
+
+
+def test_a_session_that_is_begun_while_its_person_is_put_out_does_not_outlive_it(desk: Desk, app: Flask) -> None:
+    for _ in range(ROUNDS):
+        desk.reset()
+        password = desk.add_user("olga", "operator")
+        begin = on(
+            app,
+            lambda password=password: sign_in.sign_in(  # type: ignore[misc]
+                "olga", password, address="192.0.2.1", device_names={}, request_id="r"
+            ),
+        )
+        at_once(begin, begin, on(app, lambda: people.deactivate(TESTER, "olga")), begin)
+        assert desk.sql("SELECT count(*) FROM web_sessions") == [(0,)]
+
+
+def test_a_token_that_is_made_while_its_account_is_put_out_does_not_hold(desk: Desk, app: Flask) -> None:
+    for _ in range(ROUNDS):
+        desk.reset()
+        desk.add_token("bot", "engine")
+        add = on(app, lambda: accounts.add_token(TESTER, "bot", Role.ENGINE))
+        at_once(add, on(app, lambda: people.deactivate(TESTER, "bot")), add)
+        assert desk.sql("SELECT count(*) FROM tokens WHERE revoked_at IS NULL") == [(0,)]
+
+
+def test_an_act_of_somebody_who_was_demoted_meanwhile_is_refused(desk: Desk, app: Flask) -> None:
+    (ada, _) = signed_in(desk, "ada", "admin")
+    desk.add_user("eve", "admin")
+    with app.app_context():
+        people.set_role(TESTER, "ada", Role.OPERATOR)
+        with pytest.raises(Forbidden) as refused:
+            people.set_role(ada, "eve", Role.VIEWER)
+    assert refused.value.code == "credential_revoked"
+
+
+@pytest.fixture
+def enrolled(desk: Desk, app: Flask) -> tuple[str, pyotp.TOTP]:
+    actor, password = signed_in(desk, "ada", "admin")
+    with app.app_context():
+        totp = pyotp.TOTP(second_factor.start(actor).secret)
+        second_factor.confirm(actor, totp.now())
+    return password, totp
+
+
+def test_of_many_who_bring_the_same_code_at_once_one_comes_in(
+    desk: Desk, app: Flask, enrolled: tuple[str, pyotp.TOTP]
+) -> None:
+    password, totp = enrolled
+    desk.sql("UPDATE second_factors SET last_step = 0")
+    desk.sql("DELETE FROM web_sessions")
+
+    def half() -> str:
+        found = sign_in.sign_in("ada", password, address="192.0.2.1", device_names={}, request_id="r")
+        assert isinstance(found, sign_in.CodeNeeded)
+        return found.secret
+
+    with app.app_context():
+        secrets = [half() for _ in range(4)]
+    code = totp.now()
+    results = at_once(
+        *(
+            on(
+                app,
+                lambda secret=secret: sign_in.finish(  # type: ignore[misc]
+                    secret, code, address="192.0.2.1", device_names={}, request_id="r"
+                ),
+            )
+            for secret in secrets
+        )
+    )
+    assert [isinstance(result, tuple) for result in results].count(True) == 1, results
+    assert desk.sql("SELECT count(*) FROM web_sessions") == [(1,)]
+
+
+def test_guesses_that_are_sent_all_at_once_are_counted_one_by_one(
+    desk: Desk, app: Flask, enrolled: tuple[str, pyotp.TOTP]
+) -> None:
+    [(account_id,)] = desk.sql("SELECT id FROM accounts")
+    guess = on(app, lambda: second_factor.check(account_id, "no code"))
+    results = at_once(*[guess] * 12)
+    assert sum(isinstance(result, second_factor.WrongCode) for result in results) == 5, results
