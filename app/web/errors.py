@@ -42,7 +42,8 @@ CODES: Mapping[int, str] = {
 # PostgreSQL's classes of errors that mean "not now": resources, operator intervention, locks, time-outs, and a
 # server that is read only because another one is the primary.
 PASSING = ("08", "53", "57", "55P03", "40", "25P03", "25006")
-
+# And those of them where it is there, and rolled back what waited too long, stalled, or stood in another's way.
+ROLLED_BACK = ("55P03", "57014", "25P03", "40001", "40P01")
 
 BUSY = "the desk is busy: nothing was changed, try again"
 # Where the connection broke at the commit, it is not known whether there was one.
@@ -167,7 +168,7 @@ def database_problem(error: DBAPIError | psycopg.Error) -> tuple[int, str, str] 
     if not (isinstance(cause, psycopg.OperationalError) or state.startswith(PASSING)):
         return None
     current_app.logger.error("the database does not answer: %s", cause)
-    if state in ("55P03", "57014"):
+    if state in ROLLED_BACK:
         return 503, BUSY, "busy"
     current_app.extensions["no_database_at"] = time.monotonic()
     return NO_DATABASE

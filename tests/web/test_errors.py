@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,10 +14,11 @@ import pytest
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app.desk import config
-from app.desk.transaction import RULES_LOCK
+from app.desk import config, transaction
+from app.desk.transaction import RULES_LOCK, Decisions
 from tests.conftest import API, Api
 from tests.database import connect
+from tests.desk.orders import body as order
 from tests.serving import Desk, Server, application
 from tests.web.conftest import Browser, assert_problem
 
@@ -299,6 +301,26 @@ class TestADatabaseThatComesBack:
             assert answer.headers["Retry-After"].isdigit()
         assert desk.sql("SELECT trading_mode, version FROM risk_configs") == [("paper", 1)]
         assert operator.put("/mode", {"trading_mode": "disabled"}).status_code == 200
+
+    def test_what_stalled_and_was_cut_off_by_it_is_503_and_nothing_was_changed(
+        self, api: Callable[[str], Api], desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not the database is down then, but this process had no time."""
+        write = Decisions.write_and_commit
+
+        def late(*given: Any) -> int:
+            time.sleep(0.5)
+            return write(*given)
+
+        monkeypatch.setattr(Decisions, "write_and_commit", late)
+        cut = f"{transaction.BEGIN_DECISION}; SET LOCAL idle_in_transaction_session_timeout = '100ms'"
+        monkeypatch.setattr(transaction, "BEGIN_DECISION", cut)
+        answer = api("engine").post("/orders", order())
+        assert_problem(answer, 503, "busy")
+        assert answer.headers["Retry-After"].isdigit()
+        assert desk.sql("SELECT count(*) FROM orders") == [(0,)]
+        monkeypatch.undo()
+        assert api("engine").post("/orders", order()).status_code == 201
 
 
 def speak(server: Server, request: bytes) -> bytes:
