@@ -26,6 +26,7 @@ from app.desk.transaction import (
     SESSION_SETTINGS,
     SHORT_SETTINGS,
     SHORT_SILENCE,
+    STOPS,
 )
 from app.embedded import EmbeddedPostgres
 from app.extensions import csrf, db, migrate
@@ -57,7 +58,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         # Nobody who decides or reads takes the connection that a halt needs, nor the one that says who halts. That
         # is 22 for a worker, and two more of app/keeper.py and app/live.py, and one while somebody reads /metrics.
         SQLALCHEMY_BINDS={
-            RULES: {"url": database_url(settings), **_sessions(size=2)},
+            STOPS: {"url": database_url(settings), **_sessions(size=1)},
+            RULES: {"url": database_url(settings), **_sessions(size=1)},
             DECISIONS: _driver(settings, "countersign decisions", size=8),
             CREDENTIALS: _driver(settings, "countersign credentials", size=4),
             FIGURES: _asking(settings, "countersign metrics"),
@@ -157,6 +159,7 @@ def _prepare_connections(app: Flask) -> None:
     with app.app_context():
         for pool, first in (
             (None, SESSION_SETTINGS),
+            (STOPS, SESSION_SETTINGS),
             (RULES, SESSION_SETTINGS),
             (DECISIONS, f"{short}; {orders.PREPARE}"),
             (CREDENTIALS, short),

@@ -169,7 +169,7 @@ def _account_for_token(session: Session, actor: Actor, name: str, role: Role, ow
 def revoke_token(actor: Actor, token_id: str) -> None:
     """End a token at once. Raises NotFound when there is none, or when it has been revoked before."""
     # Like a rule: what is being decided with it is finished first, and what comes later sees that it has ended.
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         actor.require_credential(session)
         revoked = session.execute(
             update(Token)

@@ -93,7 +93,7 @@ def set_role(actor: Actor, name: str, role: Role, proof: Proof | None = None) ->
     end: none gets more than it was made for. Raises Conflict `last_admin` where nobody would be left."""
     if role not in PEOPLE_ROLES:
         raise Invalid({"role": ["people are viewers, operators or admins"]})
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         account = _other(session, actor, name)
         if account.role == role:
             return False
@@ -113,7 +113,7 @@ def set_role(actor: Actor, name: str, role: Role, proof: Proof | None = None) ->
 def deactivate(actor: Actor, name: str) -> None:
     """Nobody signs in as this person, or this service account, until it is reactivated; what is open ends at once.
     Raises Conflict `last_admin` where no admin would be left."""
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         account = _other(session, actor, name, people_only=False)
         if account.deactivated_at is not None:
             raise Conflict(f"the account {account.name} is deactivated already", "account_deactivated")
@@ -128,7 +128,7 @@ def deactivate(actor: Actor, name: str) -> None:
 
 def reactivate(actor: Actor, name: str, proof: Proof | None = None) -> None:
     """They may sign in again, with the password that they had; tokens that ended stay so."""
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         account = _other(session, actor, name, people_only=False)
         if account.deactivated_at is None:
             raise Conflict(f"the account {account.name} is active already", "account_active")
@@ -142,7 +142,7 @@ def reactivate(actor: Actor, name: str, proof: Proof | None = None) -> None:
 def reset_password(actor: Actor, name: str, password: str, proof: Proof | None = None) -> None:
     """Give a person another password. Their sessions end; the second factor stays."""
     password_hash = accounts.hash_password(name, password)
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         account = _other(session, actor, name)
         if account.role == Role.ADMIN:
             Gate(actor, proof).pass_(session)
@@ -154,7 +154,7 @@ def reset_password(actor: Actor, name: str, password: str, proof: Proof | None =
 def remove_second_factor(actor: Actor, name: str, proof: Proof | None = None) -> None:
     """Of a person who has lost it: from then on the password alone signs them in; their sessions end. Raises
     Conflict where it is off."""
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         account = _other(session, actor, name)
         if account.role == Role.ADMIN:
             Gate(actor, proof).pass_(session)
@@ -169,7 +169,7 @@ def change_password(actor: Actor, checked: Any, new: str) -> int:
     """One's own; `checked` is the account from `sign_in.prove_password`. All other sessions end; how many. Tokens
     go on: they do not know the password."""
     password_hash = accounts.hash_password(actor.name, new, "new_password")
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         actor.require_credential(session)
         if not accounts.still_opens(session, checked):
             raise Forbidden("the password was changed a moment ago", "credential_revoked")

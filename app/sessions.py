@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, text
+from sqlalchemy import Row, delete, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from app.desk import audit
@@ -15,6 +15,7 @@ from app.desk.transaction import changing_rules, reading
 from app.models import SignInStep, WebSession
 from app.sign_in import ALIVE
 
+OVER = "this session is over already"
 SHOWN = ("id_hash", "created_at", "seen_at", "address", "browser")
 
 
@@ -29,25 +30,32 @@ def of(account_id: int) -> list[Row[Any]]:
 
 def end(actor: Actor, id_hash: bytes) -> None:
     """End one of the actor's own. Raises NotFound where it is over, or somebody else's."""
-    with changing_rules() as session:
+    mine = (WebSession.id_hash == id_hash) & (WebSession.account_id == actor.account_id)
+    with reading() as session:  # nobody needs the lock of the rules to hear that there is nothing to end
+        if session.scalar(select(WebSession.id_hash).where(mine)) is None:
+            raise NotFound(OVER)
+    with changing_rules(actor) as session:
         actor.require_credential(session)
         ended = session.execute(
-            delete(WebSession)
-            .where(WebSession.id_hash == id_hash, WebSession.account_id == actor.account_id)
-            .returning(WebSession.address, WebSession.browser)
+            delete(WebSession).where(mine).returning(WebSession.address, WebSession.browser)
         ).one_or_none()
         if ended is None:
-            raise NotFound("this session is over already")
+            raise NotFound(OVER)
         tell_all(session)
         before = {"address": ended.address, "browser": ended.browser}
         audit.record(session, actor, "session.end", actor.name, before=before)
 
 
 def end_all(actor: Actor, *, but_this: bool) -> int:
-    """End all of the actor's own, or all others; how many."""
-    with changing_rules() as session:
+    """End all of the actor's own, or all others; how many. Where there are none nothing is written down."""
+    kept = actor.session_hash if but_this else None
+    others = (WebSession.account_id == actor.account_id, WebSession.id_hash.is_distinct_from(kept))
+    half = SignInStep.account_id == actor.account_id
+    with reading() as session:
+        if not session.scalar(select(exists().where(*others) | exists().where(half))):
+            return 0
+    with changing_rules(actor) as session:
         actor.require_credential(session)
-        kept = actor.session_hash if but_this else None
         ended = end_of(session, actor.account_id, but=kept)
         audit.record(session, actor, "session.end", actor.name, before={"sessions": ended}, after={"sessions": 0})
         return ended

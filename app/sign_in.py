@@ -24,7 +24,7 @@ from app.desk import audit
 from app.desk.actor import Actor
 from app.desk.errors import Invalid, NotFound, TooManyTries
 from app.desk.moves import CHANNEL, MANY
-from app.desk.transaction import changing_rules, look_up, noting, reading, recording
+from app.desk.transaction import changing_rules, look_up, noting, one_at_a_time, reading, recording
 from app.domain.roles import Role
 from app.models import Account, SignInAttempt, SignInStep, WebSession
 
@@ -208,7 +208,7 @@ def roles_of(connection: psycopg.Connection[Any], credentials: Collection[str | 
 def sign_out(actor: Actor, secret: str) -> None:
     """End this session; its cookie is worth nothing afterwards."""
     # Like a rule: what is being decided with it is finished first, and what comes later sees that it has ended.
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         session.execute(delete(WebSession).where(WebSession.id_hash == _hash(secret)))
         session.execute(select(func.pg_notify(CHANNEL, MANY)))  # whoever waits with it looks again
         audit.record(session, actor, "session.sign_out", actor.name)
@@ -217,8 +217,9 @@ def sign_out(actor: Actor, secret: str) -> None:
 def _count_try(name: str, address: str, device: str | None) -> int:
     """Write the try down before the password is looked at: guesses sent all at once count one by one."""
     mine = (SignInAttempt.name == name) & (SignInAttempt.address == address) & SignInAttempt.device.is_(None)
-    # Not under the lock of the rules: a flood of strangers must not stand in front of a halt.
-    with noting() as session:
+    # Not under the lock of the rules: a flood of strangers must not stand in front of a halt. Nor may it take the
+    # connections that others read and decide with.
+    with one_at_a_time.of("signing in"), noting() as session:
         session.execute(text("SELECT pg_advisory_xact_lock(hashtext('sign_in_attempts'))"))
         session.execute(delete(SignInAttempt).where(SignInAttempt.attempted_at < func.now() - WINDOW))
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg.waiting
@@ -21,7 +22,7 @@ from gevent import get_hub
 
 patient = psycopg.waiting.wait_poll
 
-LONGEST = 12.0  # seconds; no statement takes longer (SESSION_SETTINGS in app/desk/transaction.py)
+LONGEST = 12.0  # seconds; statements take less (SESSION_SETTINGS in app/desk/transaction.py) but for `longer`
 STOOD_STILL = 1.0  # seconds by which an alarm is late where not the database, but this machine stood still
 _bounds: dict[int, float] = {}  # of connections with shorter time-outs, by their file descriptors
 
@@ -29,6 +30,18 @@ _bounds: dict[int, float] = {}  # of connections with shorter time-outs, by thei
 def bound(connection: psycopg.Connection[Any], seconds: float) -> None:
     """How long this connection may be silent in the middle of a statement."""
     _bounds[connection.fileno()] = seconds
+
+
+@contextmanager
+def longer(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """For a statement that may take so long, as it has told the server."""
+    fileno = connection.fileno()
+    usual = _bounds.get(fileno, LONGEST)
+    _bounds[fileno] = seconds
+    try:
+        yield
+    finally:
+        _bounds[fileno] = usual
 
 
 class Alarm:

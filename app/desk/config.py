@@ -93,7 +93,7 @@ def _section_in_force(row: RiskConfig, kind: type[Section], name: str) -> Sectio
 
 
 def _merge(actor: Actor, kind: type[Section], name: str, changes: dict[str, Any], action: str) -> Section:
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         actor.require_credential(session)
         row = active_row(session, lock=True)
         stored = row.config.get(name, {})
@@ -157,7 +157,7 @@ def replace(actor: Actor, config: dict[str, Any], *, expected_versions: frozense
     """
     actor.require(Act.REPLACE_CONFIG, "only an admin may replace the configuration")
     _check_replacement(config)
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         actor.require_credential(session)
         row = active_row(session, lock=True)
         _check_version(row, expected_versions)
@@ -209,7 +209,7 @@ def change_mode(
             raise Invalid(errors)
     if to is TradingMode.LIVE:
         actor.require(Act.GO_LIVE, "going live takes an admin, and a token only if it was made with --allow-live")
-    with changing_rules() as session:
+    with changing_rules(actor, halts=to is TradingMode.DISABLED) as session:
         actor.require_credential(session)
         row = active_row(session, lock=True)
         present = TradingMode(row.trading_mode)
@@ -250,7 +250,7 @@ def require_second_factor_for_live(actor: Actor, required: bool, second_factor: 
     actor.require(Act.MANAGE_ACCOUNTS, "only an admin may say what going live takes")
     if second_factor is None and not from_the_shell:
         raise Forbidden("this takes a second factor: a person gives a code", SECOND_FACTOR_REQUIRED)
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         actor.require_credential(session)
         row = active_row(session, lock=True)
         if second_factor is not None:

@@ -76,7 +76,7 @@ def create(
         actor.require(Act.OPERATE, "only an operator may make a lockout of type manual")
     else:
         actor.require(Act.LOCK_OUT_AUTOMATICALLY, f"not allowed to make a lockout of type {lockout_type}")
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         actor.require_credential(session)
         # Asked for after the lock was granted, so that the wait for it does not shorten the lockout.
         now = session.scalars(select(func.clock_timestamp())).one()
@@ -97,7 +97,7 @@ def create(
 
 def extend(actor: Actor, lockout_id: uuid.UUID, minutes: int) -> SymbolLockout:
     """Move the end later, in place. Raises NotFound once it has ended, Invalid beyond the year 9998."""
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         actor.require_credential(session)
         lockout: SymbolLockout | None = session.scalar(
             select(SymbolLockout).where(SymbolLockout.id == lockout_id, is_active()).with_for_update()
@@ -115,7 +115,7 @@ def extend(actor: Actor, lockout_id: uuid.UUID, minutes: int) -> SymbolLockout:
 
 def remove(actor: Actor, lockout_id: uuid.UUID) -> None:
     """Delete the row; the audit trail keeps it whole. Raises NotFound if there is none."""
-    with changing_rules() as session:
+    with changing_rules(actor) as session:
         actor.require_credential(session)
         row = session.scalar(select(SymbolLockout).where(SymbolLockout.id == lockout_id).with_for_update())
         if row is None:

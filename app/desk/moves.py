@@ -10,7 +10,7 @@ from sqlalchemy import TextClause, func, select, text
 from sqlalchemy.orm import Session
 
 from app.desk.actor import Actor
-from app.desk.transaction import recording
+from app.desk.transaction import recording, taking
 from app.domain.lifecycle import Mover, OrderStatus, is_legal
 
 DEADLINE = "system:deadline"
@@ -108,7 +108,8 @@ def cancel_waiting(session: Session, actor: Actor, note: str) -> int:
     # A halt that takes long is still better than one that fails, because very many wait or somebody keeps a row.
     # Nothing is released meanwhile: this transaction has the lock on the rules to itself.
     session.connection().exec_driver_sql("SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'")
-    return _run(session, ALL, Mover.MODE_CHANGE, OrderStatus.CANCELED, actor, note)
+    with taking(session, 60):
+        return _run(session, ALL, Mover.MODE_CHANGE, OrderStatus.CANCELED, actor, note)
 
 
 def withdraw_waiting(session: Session, actor: Actor) -> int:

@@ -9,16 +9,21 @@ the lock was granted. So, when a stop has been acknowledged, nothing decided und
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import PoolProxiedConnection
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from app import waiting
+from app.desk.actor import Actor
 from app.extensions import db
 
 RULES_LOCK = 0x436F756E746572  # "Counter": any constant does, as long as nobody else uses it
@@ -26,6 +31,7 @@ RULES_LOCK = 0x436F756E746572  # "Counter": any constant does, as long as nobody
 ENGINE_LOCKS = 0x456E67000000000  # "Eng", and the number of the account is added
 
 # Pools of their own beside the general one, so that a halt never waits for a connection: see app/__init__.py.
+STOPS = "stops"
 RULES = "rules"
 DECISIONS = "decisions"
 CREDENTIALS = "credentials"
@@ -93,10 +99,46 @@ LOOK_AGAIN = """
 """
 
 
+class Turns:
+    """One at a time of each; the others wait here, where they have no connection and stand in nobody's way."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._turns: dict[Hashable, tuple[threading.Lock, Counter[str]]] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def of(self, key: Hashable) -> Iterator[None]:
+        """Raises SQLAlchemy's TimeoutError, as a pool does."""
+        with self._lock:
+            turn, users = self._turns.setdefault(key, (threading.Lock(), Counter()))
+            users["all"] += 1
+        try:
+            if not turn.acquire(timeout=self._patience):
+                raise PoolTimeout(f"{key} has too much of this under way")
+            try:
+                yield
+            finally:
+                turn.release()
+        finally:
+            with self._lock:
+                users["all"] -= 1
+                if not users["all"]:
+                    del self._turns[key]
+
+
+one_at_a_time = Turns(patience=5)
+
+
 @contextmanager
-def changing_rules() -> Iterator[Session]:
-    """A transaction that changes what orders are decided by; commits at the end, rolls back on an error."""
-    with _beginning(OWN_RULES, RULES) as session:
+def changing_rules(actor: Actor, *, halts: bool = False) -> Iterator[Session]:
+    """A transaction that changes what orders are decided by; commits at the end, rolls back on an error.
+
+    The lock goes to whoever came first, so a flood of changes would keep a halt waiting for as long as it lasts:
+    one account makes one change after the other, and what halts has a connection of its own.
+    """
+    pool = STOPS if halts else RULES
+    with one_at_a_time.of((pool, actor.account_id)), _beginning(OWN_RULES, pool) as session:
         yield session
         session.connection().exec_driver_sql(LOOK_AGAIN)
 
@@ -105,7 +147,7 @@ def changing_rules() -> Iterator[Session]:
 def recording(*, of_a_stop: bool = False) -> Iterator[Session]:
     """A transaction that writes to the record, and changes no rule; on the stops' own connections where it belongs
     to one."""
-    with _beginning(SHARE_RULES, RULES if of_a_stop else None) as session:
+    with _beginning(SHARE_RULES, STOPS if of_a_stop else None) as session:
         yield session
 
 
@@ -117,7 +159,7 @@ GLANCE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_t
 def glancing() -> Iterator[Session]:
     """One snapshot for the answer to a stop, on the stops' own connections. Raises OperationalError when it takes
     long."""
-    with _beginning(GLANCE, RULES) as session:
+    with _beginning(GLANCE, STOPS) as session:
         yield session
 
 
@@ -133,6 +175,14 @@ def _beginning(first: str, pool: str | None = None) -> Iterator[Session]:
     with Session(db.engines[pool], expire_on_commit=False) as session, session.begin():
         session.connection().exec_driver_sql(first)
         yield session
+
+
+@contextmanager
+def taking(session: Session, seconds: int) -> Iterator[None]:
+    """For a statement that may take longer than any other; the server is asked for as much by the caller."""
+    driver = cast("psycopg.Connection[Any]", session.connection().connection.driver_connection)
+    with waiting.longer(driver, seconds + AT_ONCE):
+        yield
 
 
 class Statement:

@@ -20,6 +20,7 @@ from app.desk.transaction import (
     CREDENTIALS,
     DECISIONS,
     RULES,
+    STOPS,
     changing_rules,
     look_up,
     reading,
@@ -30,7 +31,7 @@ from tests.conftest import Api
 from tests.database import connect, new_database
 from tests.desk.catalog import ADVISORY_LOCKS
 from tests.desk.orders import account, new_order
-from tests.serving import Desk, application
+from tests.serving import TESTER, Desk, application
 
 WANTED = {
     "transaction_isolation": "read committed",
@@ -55,7 +56,13 @@ ORDERS = WANTED | {
     "idle_in_transaction_session_timeout": "1s",
 }
 DECIDING = ORDERS | {"statement_timeout": "1s", "lock_timeout": "1s"}
-MOST = {None: 8, RULES: 2, DECISIONS: 8, CREDENTIALS: 4}  # connections that one process may have open at once
+MOST = {
+    None: 8,
+    RULES: 1,
+    STOPS: 1,
+    DECISIONS: 8,
+    CREDENTIALS: 4,
+}  # connections that one process may have open at once
 
 
 @pytest.fixture(autouse=True)
@@ -166,8 +173,8 @@ def test_a_database_that_prefers_otherwise_is_overruled(postgres_server: URL, tm
                 connection.execute(f"ALTER DATABASE {url.database} SET {name} = {value}")
         with application(url, tmp_path) as app, app.app_context():
             schema.upgrade(url)
-            for transaction in (changing_rules, recording):
-                with transaction() as session:
+            for transaction in (changing_rules(TESTER), recording()):
+                with transaction as session:
                     assert settings_of(session.connection()) == WRITING
             there = Desk(url, app)
             with closing(there), noting_settings(there):
@@ -189,7 +196,7 @@ def test_a_reader_leaves_no_trace_on_the_connection_that_it_used(app: Flask) -> 
         with recording() as session:
             assert session.scalar(text("SELECT pg_backend_pid()")) == used
             assert settings_of(session.connection()) == WRITING
-        with changing_rules() as session:
+        with changing_rules(TESTER) as session:
             assert settings_of(session.connection()) == WRITING
         with db.engine.connect() as connection:
             assert settings_of(connection) == WANTED
@@ -197,7 +204,7 @@ def test_a_reader_leaves_no_trace_on_the_connection_that_it_used(app: Flask) -> 
 
 def test_an_act_that_fails_leaves_no_lock_and_no_transaction_behind(desk: Desk, app: Flask) -> None:
     def fail() -> None:
-        with changing_rules() as session:
+        with changing_rules(TESTER) as session:
             session.execute(text("UPDATE risk_configs SET trading_mode = 'live'"))
             raise ZeroDivisionError
 

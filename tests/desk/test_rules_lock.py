@@ -13,16 +13,17 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from app import accounts, sign_in
+from app import accounts, sessions, sign_in
 from app.desk import config, lockouts
-from app.desk.errors import Conflict
+from app.desk.errors import Conflict, NotFound, TooManyTries
 from app.desk.transaction import RULES_LOCK, changing_rules, noting, recording
 from app.domain.lifecycle import LockoutType
 from app.domain.risk import TradingMode
 from app.domain.roles import Role
-from tests.at_once import in_time, timed
+from tests.at_once import in_time, timed, until
 from tests.conftest import Api
-from tests.desk.orders import Act
+from tests.database import connect
+from tests.desk.orders import Act, account
 from tests.serving import TESTER, Desk
 
 
@@ -201,12 +202,71 @@ def test_a_halt_does_not_wait_for_those_who_try_to_sign_in(desk: Desk, app: Flas
     act.done()
 
 
+CONNECTIONS = """SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'countersign' AND {}"""
+AT_WORK = CONNECTIONS.format("state <> 'idle'")
+
+
+@pytest.mark.usefixtures("any_machine")
+def test_a_flood_of_an_accounts_changes_stands_behind_itself_alone(
+    desk: Desk, app: Flask, api: Callable[..., Api], operator: Api
+) -> None:
+    """The lock of the rules is given to whoever came first; a halt and another operator's lockout come last."""
+    flooder, started = api("engine"), threading.Semaphore(0)
+    news = {"ticker": "AAPL", "reason": "news", "duration_minutes": 5, "lockout_type": "news_shock"}
+
+    def flood() -> int:
+        started.release()
+        return int(flooder.post("/lockouts", news).status_code)
+
+    with holder(desk):
+        floods = [Act(app, flood) for _ in range(20)]
+        for _ in floods:
+            assert started.acquire(timeout=20)
+        assert floods[0].waits(desk)
+        locks = Act(app, lambda: operator.post("/lockouts", news | {"ticker": "MSFT"}).status_code)
+        halts = Act(app, lambda: operator.put("/mode", {"trading_mode": "disabled"}).status_code)
+        until(lambda: desk.sql(AT_WORK) >= [(2,)])
+    assert (halts.done(), locks.done()) == (200, 201)
+    assert {act.done() for act in floods} == {201}
+    made = desk.sql("SELECT action, after ->> 'ticker' FROM audit_events WHERE actor <> 'cli:tests' ORDER BY id")
+    assert made.index(("mode.change", None)) <= 2
+    assert made.index(("lockout.create", "MSFT")) <= 3
+
+
+@pytest.mark.usefixtures("any_machine")
+def test_a_session_that_is_over_is_said_to_be_so_without_the_lock(desk: Desk, app: Flask) -> None:
+    person = account(desk, "vera", "viewer")
+    with holder(desk, kind=""), app.app_context():
+        with pytest.raises(NotFound):
+            sessions.end(person, b"none")
+        assert sessions.end_all(person, but_this=True) == 0
+    assert desk.sql("SELECT count(*) FROM audit_events") == [(0,)]
+
+
+@pytest.mark.usefixtures("any_machine")
+def test_strangers_who_try_to_sign_in_leave_the_connections_to_others(
+    desk: Desk, app: Flask, operator: Api
+) -> None:
+    with connect(desk.database) as other:
+        other.execute("SELECT pg_advisory_lock(hashtext('sign_in_attempts'))")
+        tries = [
+            Act(app, lambda: sign_in.sign_in("x", "y", address="1.2.3.4", device_names={}, request_id="r"))
+            for _ in range(12)
+        ]
+        assert tries[0].waits(desk) or tries[1].waits(desk)
+        assert operator.get("/state").status_code == 200
+        assert desk.sql(AT_WORK) == [(1,)]
+        other.execute("SELECT pg_advisory_unlock_all()")
+    assert {type(act.done()) for act in tries} <= {type(None), TooManyTries}
+
+
 @pytest.mark.usefixtures("any_machine")
 def test_a_change_that_fails_after_the_lock_gives_it_back(desk: Desk, app: Flask) -> None:
     with app.app_context():
         with pytest.raises(Conflict):
             config.change_mode(TESTER, TradingMode.LIVE, leaving=TradingMode.DISABLED, reason="wrong")
-        with changing_rules() as session:
+        with changing_rules(TESTER) as session:
             assert session.scalar(text("SELECT 1")) == 1
     with holder(desk, kind=""):
         pass

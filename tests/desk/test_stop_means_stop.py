@@ -464,3 +464,25 @@ def test_an_order_that_somebody_keeps_does_not_keep_a_stop_waiting(server: Serve
         return took
 
     within_two_seconds(server, sitting)
+
+
+def test_a_halt_that_has_to_wait_long_for_rows_is_made_all_the_same(server: Server) -> None:
+    """Longer than any other statement may take, after which a server that is silent counts as gone."""
+    operator = server.add_token("operator", "operator")
+    server.add_token("engine", "engine")
+    first, second = place_waiting(server, actor_of(server, "engine"), 2)
+    keep = "SELECT 1 FROM orders WHERE id = %s FOR UPDATE"
+    with transaction(server) as one, transaction(server) as other, closing(Line(server, operator)) as line:
+        one.execute(keep, [first])
+        other.execute(keep, [second])
+        replies: list[Reply] = []
+        halt = threading.Thread(target=lambda: replies.append(line.put("/mode", {"trading_mode": "disabled"})))
+        halt.start()
+        time.sleep(7)  # each row is waited for for ten seconds
+        one.rollback()
+        time.sleep(7)
+        assert halt.is_alive()
+        other.rollback()
+        halt.join(20)
+    assert [(reply.status, reply.json["trading_mode"]) for reply in replies] == [(200, "disabled")]
+    assert server.sql("SELECT status, count(*) FROM orders GROUP BY status") == [("canceled", 2)]

@@ -410,7 +410,7 @@ def test_nothing_enters_sending_while_a_stop_is_being_made(
             dispatch.forward(order_id, TESTER)
 
     thread = threading.Thread(target=forward, daemon=True)
-    with changing_rules() as session:
+    with changing_rules(TESTER) as session:
         session.execute(text("UPDATE risk_configs SET trading_mode = 'disabled' WHERE is_active"))
         thread.start()
         until(lambda: desk.sql("SELECT 1 FROM pg_locks WHERE NOT granted"))
