@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from flask import current_app
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from app.settings import SettingsError, shipped
 
 MIGRATION_LOCK = 0x4D696772617465  # "Migrate"
 OLDEST_SERVER = 14
+# A migration that waits for a table has everybody wait behind it, halts included: it gives way, and tries again.
+PATIENCE = "2s"
+TRIES, BETWEEN = 20, 3.0  # seconds
 
 
 def upgrade(url: URL) -> None:
     """Migrate the database at `url`. Several that start at once take turns; the later ones find it done.
 
-    Raises SettingsError when the server is too old, the database cannot hold every character, or its tables
-    are of a version that is not known here.
+    Raises SettingsError when the server is too old, the database cannot hold every character, its tables are of a
+    version that is not known here, or somebody keeps them for a minute and a half.
     """
     engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
     with engine.connect() as connection:
         _check_server(connection)
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.execute(text(f"SET lock_timeout = '{PATIENCE}'"))
         connection.commit()
         # Closing the connection gives the lock back, whatever happens.
         alembic = Config(str(migrations() / "alembic.ini"))
         alembic.set_main_option("script_location", str(migrations()))
         alembic.attributes["connection"] = connection
         try:
-            command.upgrade(alembic, "head")
+            _migrate(alembic, connection)
         except CommandError as error:  # made by a newer version of the application, say
             raise SettingsError(f"DATABASE_URL: the tables cannot be brought to this version: {error}") from error
         connection.commit()
     current_app.logger.info("the database is at the newest version")
+
+
+def _migrate(alembic: Config, connection: Connection) -> None:
+    """Each migration is a transaction of its own, so what is done stays done when one has to wait."""
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            command.upgrade(alembic, "head")
+        except OperationalError as error:
+            connection.rollback()
+            if not isinstance(error.orig, LockNotAvailable):
+                raise
+            if not left:
+                detail = "the tables are in use, by a dump perhaps, and could not be changed: try again later"
+                raise SettingsError(f"DATABASE_URL: {detail}") from error
+            current_app.logger.warning("the tables are in use: the migration gives way and tries again")
+            time.sleep(BETWEEN)
+        else:
+            return
 
 
 def migrations() -> Path:

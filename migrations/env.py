@@ -6,7 +6,9 @@ from flask import current_app
 
 def run(connection) -> None:
     metadata = current_app.extensions["migrate"].db.metadata
-    context.configure(connection=connection, target_metadata=metadata, compare_type=True)
+    context.configure(
+        connection=connection, target_metadata=metadata, compare_type=True, transaction_per_migration=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 

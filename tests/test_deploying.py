@@ -20,7 +20,7 @@ SETTINGS = set(
     re.findall(r'given, "([A-Z_]+)"|given\.get\("([A-Z_]+)"', (PROJECT / "app/settings.py").read_text())
 )
 NAMES = {one or other for one, other in SETTINGS} | {
-    f"ALPACA_{mode}_{what}" for mode in ("PAPER", "LIVE") for what in ("KEY_ID", "SECRET_KEY", "URL")
+    f"ALPACA_{mode}_{what}" for mode in ("PAPER", "LIVE") for what in ("KEY_ID", "SECRET_KEY", "URL", "STREAM_URL")
 }
 
 
@@ -66,6 +66,20 @@ def test_every_setting_that_is_named_is_one() -> None:
     named = set(COMPOSE["services"]["desk"]["environment"]) | set(COMPOSE["services"]["upgrade"]["environment"])
     named |= set(re.findall(r"\b(HOST|PORT|INSTANCE_PATH)=", (PROJECT / "Dockerfile").read_text()))
     assert named <= NAMES
+
+
+def test_compose_hands_every_setting_on() -> None:
+    """But for where the desk listens and keeps its files, which the image says, and for how it is migrated."""
+    of_the_image = {"HOST", "PORT", "INSTANCE_PATH"}
+    assert NAMES - of_the_image - set(COMPOSE["services"]["desk"]["environment"]) == {"MIGRATION_DATABASE_URL"}
+
+
+def test_the_proxy_keeps_the_port_that_the_browser_asked_and_lets_pages_ask_whether_the_desk_is_ready() -> None:
+    """A form is believed where it comes from the host that it was fetched from, its port included."""
+    assert dict(re.findall(r"proxy_set_header (Host|X-Forwarded-Host) (\S+);", NGINX)) == dict.fromkeys(
+        ("Host", "X-Forwarded-Host"), "$http_host"
+    )
+    assert re.findall(r"location = (\S+) \{\s+deny all;", NGINX) == ["/metrics"]
 
 
 def test_every_variable_of_compose_is_in_its_example() -> None:

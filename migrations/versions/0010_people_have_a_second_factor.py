@@ -61,9 +61,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("second_factor_tries", "recovery_codes", "second_factors", "sign_in_steps"):
-        op.execute(f"DROP TABLE {table}")
-    op.execute("ALTER TABLE risk_configs DROP COLUMN second_factor_for_live")
-    op.execute("ALTER TABLE web_sessions DROP COLUMN browser, DROP COLUMN address")
-    op.execute("ALTER TABLE tokens DROP COLUMN last_used_at, DROP COLUMN created_by")
-    op.execute("ALTER TABLE accounts DROP COLUMN signed_in_at, DROP COLUMN deactivated_at")
+    raise RuntimeError("what people were told and decided stays: restore the dump that was made before")

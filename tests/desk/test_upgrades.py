@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from flask import Flask
 from sqlalchemy.engine import URL
 
 from app import schema
+from app.settings import SettingsError
 from tests.database import connect, new_database
 from tests.desk.catalog import catalog
 
@@ -26,6 +29,51 @@ ORDERS = """
            CASE WHEN status <> 'pending_approval' THEN 'somebody' END, CASE status WHEN 'rejected' THEN 'no' END
     FROM unnest(ARRAY['blocked', 'pending_approval', 'released', 'rejected', 'expired', 'canceled']) AS status
 """
+
+
+def test_it_gives_way_to_whoever_is_at_work_and_tries_again(
+    app: Flask, postgres_server: URL, migrated: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who reads a table, as a dump does, would otherwise have every request wait behind the migration."""
+    upgrade, waited = command.upgrade, threading.Event()
+    monkeypatch.setattr(schema, "PATIENCE", "200ms")
+    with new_database(postgres_server) as url, connect(url) as other, app.app_context():
+        with monkeypatch.context() as earlier:
+            earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, "0008"))
+            schema.upgrade(url)
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM accounts")
+
+        def between(seconds: float) -> None:
+            """Nobody waits by now, and what was done before stays done."""
+            with connect(url) as third:
+                third.execute("SET lock_timeout = '1s'")
+                third.execute("SELECT name FROM accounts")
+                assert third.execute("SELECT version_num FROM alembic_version").fetchall() == [("0009",)]
+            if waited.is_set():
+                other.execute("COMMIT")
+            waited.set()
+
+        monkeypatch.setattr(time, "sleep", between)
+        schema.upgrade(url)
+        assert waited.is_set()
+        assert catalog(url) == catalog(migrated)
+
+
+def test_where_nobody_lets_go_it_says_so_and_changes_nothing_more(
+    app: Flask, postgres_server: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade = command.upgrade
+    monkeypatch.setattr(schema, "PATIENCE", "50ms")
+    monkeypatch.setattr(schema, "BETWEEN", 0.0)
+    with new_database(postgres_server) as url, connect(url) as other, app.app_context():
+        with monkeypatch.context() as earlier:
+            earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, "0008"))
+            schema.upgrade(url)
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM accounts")
+        with pytest.raises(SettingsError, match="in use"):
+            schema.upgrade(url)
 
 
 @pytest.mark.parametrize("revision", REVISIONS[1:])
