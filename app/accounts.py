@@ -43,6 +43,8 @@ HOLDER_OF = f"""
     WHERE tokens.id = %(token_id)s AND revoked_at IS NULL
 """  # noqa: S608 - made of constants
 
+ALL_IDS = "SELECT array_agg(id) FROM tokens WHERE revoked_at IS NULL"
+
 
 @dataclass(frozen=True, slots=True)
 class TokenHolder:
@@ -211,6 +213,12 @@ class Claim:
         _, allow_live, account_id, name, role = row
         last_used().note(self.token_id)
         return TokenHolder(account_id, name, Role(role), allow_live, self.token_id)
+
+
+def token_ids() -> frozenset[str]:
+    """Those of all tokens that hold."""
+    row = look_up(ALL_IDS, {})
+    return frozenset((row and row[0]) or ())
 
 
 def password_matches(name: str, password: str) -> Row[int, str, str, str | None] | None:

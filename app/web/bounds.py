@@ -17,6 +17,7 @@ from flask import Flask, current_app, g, request
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
+from app import accounts
 from app.accounts import Claim
 from app.settings import Settings
 from app.sign_in import network
@@ -33,6 +34,7 @@ MOST_AT_ONCE = 200
 PART = 4096  # bytes of a body
 LARGEST = MOST_AT_ONCE // 2  # as which a larger one counts, or it could never come in
 MOST_KNOWN = 10_000  # credentials
+IDS_ARE_GOOD_FOR = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Bounds:
         self._reads = Rate(SlidingWindowCounterRateLimiter(storage), settings.read_rate)
         self._failures = Rate(MovingWindowRateLimiter(storage), settings.failed_credential_rate)
         self._known: dict[bytes, None] = {}  # credentials that held when they were shown last, oldest first
+        self._ids: frozenset[str] = frozenset()
+        self._ids_read_at = -IDS_ARE_GOOD_FOR
         self._under_way: Counter[Key] = Counter()
         self._lock = threading.Lock()
 
@@ -79,12 +83,24 @@ class Bounds:
     def may_try(self, claim: Claim | None) -> None:
         """Whether the credential is looked up at all. Raises Refusal where too many from this address were wrong.
 
-        One that held before is looked up whoever else guesses at its address.
+        Nobody else's guesses at its address keep a program out: one that held before is looked up, and so is one
+        that names a token that there is, for as long as not too many of that name were wrong.
         """
         if claim is not None and claim.secret_hash in self._known:
             return
-        if seconds := self._failures.is_used_up(network(request.remote_addr or "")):
+        address = network(request.remote_addr or "")
+        seconds = self._failures.is_used_up(address)
+        if seconds and claim is not None and self._there_is(claim.token_id):
+            seconds = self._failures.is_used_up(f"{address} {claim.token_id}")
+        if seconds:
             raise _not_yet("too_many_tries", "too many wrong credentials came from this address", seconds)
+
+    def _there_is(self, token_id: str) -> bool:
+        """A token that holds, as of the last second."""
+        if token_id not in self._ids and time.monotonic() - self._ids_read_at > IDS_ARE_GOOD_FOR:
+            self._ids_read_at = time.monotonic()
+            self._ids = accounts.token_ids()
+        return token_id in self._ids
 
     def held(self, claim: Claim) -> None:
         if claim.secret_hash not in self._known:
@@ -94,9 +110,12 @@ class Bounds:
                     del self._known[next(iter(self._known))]
 
     def failed(self, claim: Claim | None) -> None:
+        address = network(request.remote_addr or "")
+        self._failures.hit(address)
         if claim is not None:
             self._known.pop(claim.secret_hash, None)
-        self._failures.hit(network(request.remote_addr or ""))
+            if claim.token_id in self._ids:
+                self._failures.hit(f"{address} {claim.token_id}")
 
     # At once
 

@@ -16,9 +16,9 @@ from app.web.body import Written
 from app.web.errors import BUSY, Refusal
 from app.web.permissions import API
 
-# Where an hour has very many decisions it takes a while to count them: about a twentieth of a process's time is spent
-# on that. What takes less than a twentieth of a second is not kept, so a small desk is always shown as it is; of that
-# one count is made at a time.
+# Where an hour has very many decisions it takes a while to count them: about a twentieth of a process's time is
+# spent on that. What takes less than a twentieth of a second is not kept, so a small desk is always shown as it
+# is, by one count at a time.
 KEPT_FOR = 20  # times as long as it took to make
 AT_MOST, AT_LEAST = 60.0, 1.0  # seconds; what would be kept for less is not worth it
 

@@ -179,6 +179,23 @@ class TestWrongCredentials:
         assert engine.get("/mode").status_code == 200
         assert person.put("/approval-config", {"auto_approve_paper": False}).status_code == 200
 
+    def test_of_others_stop_no_program_that_nobody_knows_since_a_start(
+        self, at: Callable[..., Api], desk: Desk
+    ) -> None:
+        token = desk.add_token("e", "engine")
+        while at("nobody.nothing").get("/mode").status_code == 401:
+            pass
+        assert at(token).post("/orders", order()).status_code == 201
+        made = desk.add_token("later", "engine")
+        until(lambda: at(made).post("/orders", order()).status_code == 201, what="its id is never learned")
+
+    def test_of_one_id_are_so_many_and_no_more(self, at: Callable[..., Api], desk: Desk) -> None:
+        token_id = desk.add_token("e", "engine").partition(".")[0]
+        while at("nobody.nothing").get("/mode").status_code == 401:
+            pass
+        statuses = [at(f"{token_id}.{secret}").get("/mode").status_code for secret in range(8)]
+        assert statuses == [401] * 5 + [429] * 3
+
     @pytest.mark.usefixtures("guessed")
     def test_stop_nobody_from_stopping(self, at: Callable[..., Api], desk: Desk) -> None:
         """With a credential that was never shown to this worker."""
@@ -192,7 +209,8 @@ class TestWrongCredentials:
     @pytest.mark.usefixtures("guessed")
     def test_of_one_address_are_not_those_of_another(self, at: Callable[..., Api], desk: Desk) -> None:
         token = desk.add_token("v", "viewer")
-        assert_has_to_wait(at(token).get("/mode"), "too_many_tries")
+        assert_has_to_wait(at("nobody.else").get("/mode"), "too_many_tries")
+        assert at("nobody.else", "198.51.100.8").get("/mode").status_code == 401
         assert at(token, "198.51.100.8").get("/mode").status_code == 200
         assert at(token).get("/mode").status_code == 200, "it held, wherever that was"
 

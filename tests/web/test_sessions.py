@@ -40,6 +40,13 @@ def untouched(desk: Desk) -> bool:
 
 
 class TestSigningIn:
+    def test_through_a_proxy_that_passes_on_another_address_is_said_to_be_impossible(self, app: Flask) -> None:
+        person = Browser(app, origin="https://desk.example")
+        data = {"csrf_token": person.csrf, "name": "alice", "password": "password"}
+        answer = person.open("POST", "/login", data=data, headers={"Referer": "https://desk.example:8443/login"})
+        assert answer.status_code == 400
+        assert "passes on another address" in answer.text
+
     def test_leads_to_the_trading_page(self, stranger: Browser, desk: Desk) -> None:
         answer = stranger.sign_in("alice", desk.add_user("alice", "operator"))
         assert (answer.status_code, answer.headers["Location"]) == (303, "/trading")
