@@ -159,7 +159,7 @@ def _stale_form(error: CSRFError) -> Answer:
     """A sign-in page that lay open too long is shown anew, rather than an error page."""
     if request.endpoint != "sessions.post_login":
         return csrf_error(error)
-    if "referrer" in (error.description or ""):
+    if "does not match the host" in (error.description or ""):
         words = "The proxy passes on another address than the browser asked: nobody can sign in through it."
         return _login_page(SignInForm(), words), 400
     return _login_page(SignInForm(), "This page was open for too long: please sign in again."), 400
