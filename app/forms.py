@@ -60,6 +60,12 @@ class CodeForm(StrictForm):
     code = Trimmed("Code", [Required(), Text(1, 40)])
 
 
+class ConfirmForm(CodeForm):
+    """The first code of an authenticator, with the secret that it was given."""
+
+    secret = StringField("Secret", [IfGiven(), Text(1, 64)])
+
+
 class PersonForm(StrictForm):
     name = Trimmed("Name", [Required(), Text(1, 64)])
     role = StringField("Role", [Required(), OneOf(Role)])

@@ -241,27 +241,24 @@ def start(actor: Actor) -> Enrolment:
         )
     if made is None:
         raise Conflict("your second factor is on already: turn it off first", "second_factor_on")
-    return _enrolment(actor, _base32(secret))
+    return enrolment(actor, _base32(secret))
 
 
-def started(actor: Actor) -> Enrolment:
-    """The one that waits to be confirmed in this session. Raises NotFound where there is none any more."""
+def enrolment(actor: Actor, secret: str) -> Enrolment:
+    """How `secret` is shown. What is kept never is: whoever has the session alone could enrol with it."""
+    return Enrolment(secret, pyotp.TOTP(secret).provisioning_uri(name=actor.name, issuer_name=ISSUER))
+
+
+def confirm(actor: Actor, secret: str, written: str) -> list[str]:
+    """Switch it on, if `written` is a code of it; the recovery codes, shown this once. `secret` is what `start`
+    gave, to whoever gave the password. Raises NotFound where it does not wait in this session; WrongCode."""
     account_id, session_hash = _in_person(actor)
+    begun = SecondFactor.account_id == account_id, *_waits_in(session_hash)
+    begin_again = NotFound("this was begun too long ago, or elsewhere: begin again")
     with reading() as session:
-        kept = session.scalar(
-            select(SecondFactor.sealed_secret).where(
-                SecondFactor.account_id == account_id, *_waits_in(session_hash)
-            )
-        )
-    if kept is None:
-        raise NotFound("this was begun too long ago, or elsewhere: begin again")
-    return _enrolment(actor, _unseal(kept, account_id))
-
-
-def confirm(actor: Actor, written: str) -> list[str]:
-    """Switch it on, if `written` is a code of it; the recovery codes, shown this once. Raises WrongCode."""
-    account_id, session_hash = _in_person(actor)
-    started(actor)
+        kept = session.scalar(select(SecondFactor.sealed_secret).where(*begun))
+    if kept is None or not hmac.compare_digest(_unseal(kept, account_id).encode(), secret.encode()):
+        raise begin_again
     attempt = _count_try(account_id, _session_door(actor))
     with reading() as session:
         code = one_time.read_code(written)
@@ -273,12 +270,12 @@ def confirm(actor: Actor, written: str) -> list[str]:
         session.execute(delete(SecondFactorTry).where(SecondFactorTry.id == attempt))
         on = session.execute(
             update(SecondFactor)
-            .where(SecondFactor.account_id == account_id, *_waits_in(session_hash))
+            .where(*begun, SecondFactor.sealed_secret == kept)
             .values(confirmed_at=func.clock_timestamp(), last_step=step)
             .returning(SecondFactor.account_id)
         ).one_or_none()
         if on is None:
-            raise NotFound("this was begun too long ago, or elsewhere: begin again")
+            raise begin_again
         audit.record(session, actor, "second_factor.enrol", actor.name, after={"second_factor": True})
         return _new_recovery_codes(session, account_id)
 
@@ -361,10 +358,6 @@ def for_act(actor: Actor, written: str | None) -> Proof:
 
 
 # Secrets
-
-
-def _enrolment(actor: Actor, secret: str) -> Enrolment:
-    return Enrolment(secret, pyotp.TOTP(secret).provisioning_uri(name=actor.name, issuer_name=ISSUER))
 
 
 def _in_person(actor: Actor) -> tuple[int, bytes]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import psutil
+import pyotp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -293,6 +294,25 @@ def test_no_secret_is_in_the_log_whatever_was_shown_and_where(server: Server, lo
         assert not hidden or hidden not in text, text
     assert len(log.lines()) > 20
     assert "[hidden]" in text
+
+
+def test_the_secret_of_an_authenticator_is_in_no_log(server: Server, log: Log) -> None:
+    password = server.add_user("alice", "admin")
+    with httpx.Client(base_url=server.url) as client:
+
+        def post(path: str, **fields: str) -> httpx.Response:
+            found = re.findall('name="csrf[-_]token" (?:content|value)="([^"]+)"', client.get("/account").text)
+            return client.post(f"/account/second-factor/{path}", data={"csrf_token": found[0], **fields})
+
+        assert sign_in(client, "alice", password).status_code == 303
+        [secret] = re.findall('name="secret" value="([A-Z2-7]+)"', post("start", password=password).text)
+        assert post("confirm", secret=secret, code="no code").status_code == 403
+        assert post("confirm", secret=secret[::-1], code="000000").status_code == 303
+        assert post("confirm", secret=secret, code=pyotp.TOTP(secret).now()).status_code == 200
+        last = post("confirm", secret=secret, code="000000")
+    log.of(last.headers["x-request-id"])
+    assert secret not in log.text
+    assert secret[::-1] not in log.text
 
 
 def speak(server: Server, request: str) -> None:

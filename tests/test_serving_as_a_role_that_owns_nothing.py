@@ -200,7 +200,7 @@ def manage_accounts(granted: Roles, environment: Environment, url: str) -> None:
         post("/account/password", password=PASSWORD, new_password=password, again=password)
         page = post("/account/second-factor/start", password=password)
         secret = re.findall(r'aria-labelledby="secret-label">([A-Z2-7 ]+)<', page)[0].replace(" ", "")
-        post("/account/second-factor/confirm", code=code())
+        post("/account/second-factor/confirm", secret=secret, code=code())
         codes = post("/account/second-factor/recovery-codes", code=code())
         spare = re.findall(r"[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}", codes)[0]
         for required in ("true", "false"):
@@ -212,7 +212,7 @@ def manage_accounts(granted: Roles, environment: Environment, url: str) -> None:
         post("/account/second-factor/off", password=password, code=code())
         page = post("/account/second-factor/start", password=password)
         secret = re.findall(r'aria-labelledby="secret-label">([A-Z2-7 ]+)<', page)[0].replace(" ", "")
-        post("/account/second-factor/confirm", code=code())
+        post("/account/second-factor/confirm", secret=secret, code=code())
     said(countersign(environment, "user", "reset-second-factor", "alice"))
 
 

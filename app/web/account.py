@@ -9,9 +9,9 @@ from flask import Blueprint, redirect, render_template, request, session, url_fo
 
 from app import people, second_factor, sessions, sign_in
 from app.desk.actor import Actor
-from app.desk.errors import Conflict, DeskError, Forbidden, Invalid, NotFound, TooManyTries
+from app.desk.errors import Conflict, DeskError, Forbidden, NotFound, TooManyTries
 from app.desk.times import rfc3339
-from app.forms import ChangePasswordForm, CodeForm, PasswordForm, TurnOffForm
+from app.forms import ChangePasswordForm, CodeForm, ConfirmForm, PasswordForm, TurnOffForm
 from app.web import plain
 from app.web.errors import desk_error, status_of
 from app.web.guard import actor
@@ -92,19 +92,20 @@ def start() -> Any:
 
 @blueprint.post("/account/second-factor/confirm")
 def confirm() -> Any:
-    who = actor()
-    begun = second_factor.started(who)
+    who, form = actor(), plain.read(ConfirmForm)
+    secret = form.secret.data or ""
     try:
-        codes = second_factor.confirm(who, plain.read(CodeForm).code.data)
-    except (second_factor.WrongCode, TooManyTries, Invalid) as error:
-        return _enrol_page(begun, plain.sentence(error)), status_of(error)
+        codes = second_factor.confirm(who, secret, form.code.data)
+    except (second_factor.WrongCode, TooManyTries) as error:
+        # It came with the form, and is the right one.
+        return _enrol_page(second_factor.enrolment(who, secret), plain.sentence(error)), status_of(error)
     return _recovery_codes_page(codes, "Your second factor is on.")
 
 
 def _enrol_page(begun: second_factor.Enrolment, error: str | None = None) -> str:
     picture = segno.make(begun.uri, error="m").svg_data_uri(scale=5, border=3, dark="#000", light="#fff")
     groups = " ".join(begun.secret[start : start + 4] for start in range(0, len(begun.secret), 4))
-    return render_template("second_factor.html", picture=picture, secret=groups, uri=begun.uri, error=error)
+    return render_template("second_factor.html", picture=picture, groups=groups, secret=begun.secret, error=error)
 
 
 @blueprint.post("/account/second-factor/recovery-codes")

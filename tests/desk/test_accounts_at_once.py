@@ -109,7 +109,7 @@ def enrolled(desk: Desk, app: Flask) -> tuple[str, pyotp.TOTP]:
     actor, password = signed_in(desk, "ada", "admin")
     with app.app_context():
         totp = pyotp.TOTP(second_factor.start(actor).secret)
-        second_factor.confirm(actor, totp.now())
+        second_factor.confirm(actor, totp.secret, totp.now())
     return password, totp
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pyotp
+from werkzeug.test import TestResponse
 
 from tests.serving import Desk
 from tests.web.conftest import Browser
@@ -35,14 +36,24 @@ class Authenticator:
         return int(now) // 30
 
 
-def enrol(desk: Desk, person: Browser, password: str) -> tuple[Authenticator, list[str]]:
-    """Set a second factor up; the authenticator, and the recovery codes."""
+def begin(desk: Desk, person: Browser, password: str) -> Authenticator:
+    """A second factor that is yet to be confirmed."""
     page = person.post("/account/second-factor/start", password=password)
     assert page.status_code == 200, page.text
     found = SECRET.search(page.text)
     assert found is not None
-    authenticator = Authenticator(desk, found[1])
-    done = person.post("/account/second-factor/confirm", code=authenticator.code())
+    return Authenticator(desk, found[1])
+
+
+def confirm(person: Browser, authenticator: Authenticator, code: str) -> TestResponse:
+    """As the page does where the secret was shown."""
+    return person.post("/account/second-factor/confirm", secret=authenticator.totp.secret, code=code)
+
+
+def enrol(desk: Desk, person: Browser, password: str) -> tuple[Authenticator, list[str]]:
+    """Set a second factor up; the authenticator, and the recovery codes."""
+    authenticator = begin(desk, person, password)
+    done = confirm(person, authenticator, authenticator.code())
     assert done.status_code == 200, done.text
     return authenticator, RECOVERY.findall(done.text)
 

@@ -11,7 +11,7 @@ from flask import Flask
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Browser, Record, assert_problem
-from tests.web.people import enrol
+from tests.web.people import Authenticator, begin, confirm, enrol, shown_once
 
 LIVE = {"trading_mode": "live", "from": "paper", "reason": "the desk is staffed"}
 
@@ -57,21 +57,86 @@ class TestSettingItUp:
         password = desk.add_user("vera", "viewer")
         vera = Browser(app)
         vera.sign_in("vera", password)
-        page = vera.post("/account/second-factor/start", password=password).text
-        assert 'src="data:image/svg+xml' in page
+        authenticator = begin(desk, vera, password)
         assert Browser(app).sign_in("vera", password).headers["Location"] == "/trading"
-        wrong = vera.post("/account/second-factor/confirm", code="000000")
+        wrong = confirm(vera, authenticator, authenticator.wrong())
         assert (wrong.status_code, "The code is wrong" in wrong.text) == (403, True)
         assert Browser(app).sign_in("vera", password).headers["Location"] == "/trading"
+
+    def test_the_secret_is_a_picture_a_text_and_a_field_and_so_again_after_a_wrong_code(
+        self, app: Flask, desk: Desk
+    ) -> None:
+        password = desk.add_user("vera", "viewer")
+        vera = Browser(app)
+        vera.sign_in("vera", password)
+        page = vera.post("/account/second-factor/start", password=password)
+        authenticator = Authenticator(desk, shown_once(page.text))
+        again = confirm(vera, authenticator, authenticator.wrong())
+        for each in (page, again):
+            assert 'src="data:image/svg+xml' in each.text
+            assert shown_once(each.text).replace(" ", "") == authenticator.totp.secret
+            assert f'type="hidden" name="secret" value="{authenticator.totp.secret}"' in each.text
+            assert each.headers["Cache-Control"] == "no-store"
+
+    def test_a_session_alone_is_not_shown_the_secret_and_cannot_confirm_it(self, app: Flask, desk: Desk) -> None:
+        """Whoever stole the cookie while its person was at it: an authenticator of theirs would count as hers."""
+        password = desk.add_user("vera", "viewer")
+        vera = Browser(app)
+        vera.sign_in("vera", password)
+        authenticator = begin(desk, vera, password)
+        secret = authenticator.totp.secret
+        bad = ("", "A" * 32, secret[:-1], f"{secret}A", secret.lower(), "\0", "é" * 32, "A" * 10_000)
+        for sent in ({}, *({"secret": one} for one in bad)):
+            for code in (authenticator.wrong(), authenticator.code()):
+                answer = vera.post("/account/second-factor/confirm", code=code, **sent)
+                said = vera.get("/account").text
+                assert answer.headers["Location"] == "/account"
+                assert "begin again" in said or "Secret" in said
+                assert secret not in (answer.text + said).replace(" ", "")
+        assert desk.sql("SELECT confirmed_at FROM second_factors") == [(None,)]
+        assert desk.sql("SELECT * FROM second_factor_tries") == [], "no code was looked at"
+        assert confirm(vera, authenticator, authenticator.code()).status_code == 200
+
+    def test_the_secret_goes_nowhere_but_onto_that_page(self, app: Flask, desk: Desk) -> None:
+        password = desk.add_user("vera", "viewer")
+        vera = Browser(app)
+        vera.sign_in("vera", password)
+        began = vera.post("/account/second-factor/start", password=password)
+        authenticator = Authenticator(desk, shown_once(began.text))
+        wrong = confirm(vera, authenticator, authenticator.wrong())
+        blank = confirm(vera, authenticator, "")
+        done = confirm(vera, authenticator, authenticator.code())
+        late = confirm(vera, authenticator, authenticator.code())
+        assert [each.status_code for each in (wrong, blank, done, late)] == [403, 303, 200, 303]
+        with vera.client.session_transaction(base_url=vera.origin) as kept:
+            everything = str(dict(kept)) + str(desk.sql("SELECT * FROM audit_events"))
+        everything += "".join(str(each.headers) for each in (began, wrong, blank, done, late))
+        everything += blank.text + done.text + late.text + vera.get("/account").text
+        assert "begin again" in everything, "what it would be in"
+        assert authenticator.totp.secret not in everything.replace(" ", "")
+
+    @pytest.mark.parametrize(("minutes", "good"), [(10, True), (15, False)])
+    def test_is_confirmed_within_a_quarter_of_an_hour(
+        self, app: Flask, desk: Desk, minutes: int, good: bool
+    ) -> None:
+        password = desk.add_user("vera", "viewer")
+        vera = Browser(app)
+        vera.sign_in("vera", password)
+        authenticator = begin(desk, vera, password)
+        desk.sql("UPDATE second_factors SET started_at = started_at - %s * interval '1 minute'", minutes)
+        assert (confirm(vera, authenticator, authenticator.code()).status_code == 200) is good
+        assert ("begin again" in vera.get("/account").text) is not good
+        assert desk.sql("SELECT confirmed_at IS NOT NULL FROM second_factors") == [(good,)]
 
     def test_is_confirmed_in_the_session_that_began_it(self, app: Flask, desk: Desk) -> None:
         password = desk.add_user("vera", "viewer")
         here, elsewhere = Browser(app), Browser(app)
         for each in (here, elsewhere):
             each.sign_in("vera", password)
-        here.post("/account/second-factor/start", password=password)
-        elsewhere.post("/account/second-factor/confirm", code="000000")
+        authenticator = begin(desk, here, password)
+        confirm(elsewhere, authenticator, authenticator.code())
         assert "begin again" in elsewhere.get("/account").text
+        assert desk.sql("SELECT confirmed_at FROM second_factors") == [(None,)]
 
     def test_shows_neither_secret_nor_codes_again_and_records_none(self, ada: Person, desk: Desk) -> None:
         page = ada.here.get("/account").text
