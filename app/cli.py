@@ -117,7 +117,7 @@ def user_list() -> None:
 @click.argument("name")
 @click.argument("role", type=click.Choice([str(role) for role in PEOPLE_ROLES]))
 def user_set_role(name: str, role: str) -> None:
-    """Give the person NAME another role. Their tokens end."""
+    """Give the person NAME another role. Their tokens end, and the sessions of who becomes an admin."""
     with desk():
         people.set_role(me(), name, Role(role))
     click.echo(f"{name} is {role}.", err=True)

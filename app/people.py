@@ -67,8 +67,9 @@ def first_password() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What an act that makes or restores an admin takes where going live takes a second factor: a code of one's
-    own. Or whoever has a session could make an admin, who sets up a second factor of their own and goes live."""
+    """What an act that makes, restores or demotes an admin takes where going live takes a second factor: a code of
+    one's own. Or whoever has a session could make an admin, who sets up a second factor of their own and goes
+    live; or demote one, and so be rid of what guards that person's password and second factor."""
 
     actor: Actor
     proof: Proof | None
@@ -89,23 +90,25 @@ def add(actor: Actor, name: str, role: Role, password: str, proof: Proof | None 
 
 
 def set_role(actor: Actor, name: str, role: Role, proof: Proof | None = None) -> bool:
-    """Give a person another role; whether that is a change. Their sessions go on with it, at once. Their tokens
-    end: none gets more than it was made for. Raises Conflict `last_admin` where nobody would be left."""
+    """Give a person another role; whether that is a change. Their sessions go on with it, at once, but no session
+    becomes an admin's: it may have begun when less guarded it. Their tokens end: none gets more than it was made
+    for. Raises Conflict `last_admin` where nobody would be left."""
     if role not in PEOPLE_ROLES:
         raise Invalid({"role": ["people are viewers, operators or admins"]})
     with changing_rules(actor) as session:
         account = _other(session, actor, name)
         if account.role == role:
             return False
-        if role is Role.ADMIN:
+        if Role.ADMIN in (role, account.role):
             Gate(actor, proof).pass_(session)
-        else:
-            _keep_an_admin(session, account)
+        _keep_an_admin(session, account)
         before = {"role": account.role}
         session.execute(update(Account).where(Account.id == account.id).values(role=role.value))
-        ended = _revoke_tokens(session, account.id)
+        revoked = _revoke_tokens(session, account.id)
+        ended = sessions.end_of(session, account.id) if role is Role.ADMIN else 0
         sessions.tell_all(session)
-        after = {"role": role.value} | ({"revoked_tokens": ended} if ended else {})
+        told = {"revoked_tokens": revoked, "ended_sessions": ended}
+        after = {"role": role.value} | {name: value for name, value in told.items() if value}
         audit.record(session, actor, "account.change_role", account.name, before=before, after=after)
         return True
 

@@ -67,8 +67,8 @@ def _ask(
     always_code: bool = False,
     grave: bool = False,
 ) -> Any:
-    """Ask, and do it when the answer is yes. What makes or restores an admin takes a code too, where going live
-    does (people.Gate)."""
+    """Ask, and do it when the answer is yes. What makes, restores or demotes an admin takes a code too, where
+    going live does (people.Gate)."""
     need_code = always_code or (about is Role.ADMIN and second_factor.is_required())
     words: dict[str, Any] = {"need_code": need_code, "grave": grave, "back": url_for("accounts.page")}
     if not plain.confirmed():
@@ -115,8 +115,15 @@ def set_role(name: str) -> Any:
         changed = people.set_role(actor(), name, role, proof)
         return _done(f"{name} is {_a(role)} now." if changed else f"{name} is {_a(role)} already.")
 
-    what = f"{name} becomes {_a(role)}, at once, wherever {name} is signed in. Tokens of {name} end."
-    return _ask(act, f"Make {name} {_a(role)}?", what, "Change the role", about=role, grave=role is Role.ADMIN)
+    becomes_admin = role is Role.ADMIN
+    where = (
+        f"and is signed out everywhere: {name} signs in again"
+        if becomes_admin
+        else f"wherever {name} is signed in"
+    )
+    what = f"{name} becomes {_a(role)}, at once, {where}. Tokens of {name} end."
+    about = role if becomes_admin else people.role_of(name)
+    return _ask(act, f"Make {name} {_a(role)}?", what, "Change the role", about=about, grave=becomes_admin)
 
 
 @blueprint.post("/people/<name>/deactivate")
@@ -206,7 +213,7 @@ def second_factor_for_live() -> Any:
     if required:
         what = (
             "An admin who goes live gives a code of their authenticator then, and no token can go live at all."
-            " So does whoever makes an admin. Halting takes no code, ever."
+            " So does whoever makes or demotes an admin. Halting takes no code, ever."
         )
         return _ask(act, "Require a second factor for going live?", what, "Require it", always_code=True)
     what = "An admin's session alone can go live then, and so can tokens that were made for it."

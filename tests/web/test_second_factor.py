@@ -377,7 +377,11 @@ class TestGoingLive:
         [
             ("people", {"name": "mallory", "role": "admin"}),
             ("people/olga/role", {"role": "admin"}),
+            ("people/eve/role", {"role": "viewer"}),
+            ("people/EVE/role", {"role": "operator"}),
             ("people/eve/password", {}),
+            ("people/eve/second-factor", {}),
+            ("people/gone/reactivate", {}),
         ],
     )
     def test_a_session_alone_makes_no_admin_who_could(
@@ -385,14 +389,104 @@ class TestGoingLive:
     ) -> None:
         """Or a stolen one makes an admin of its own, with a second factor of its own."""
         desk.add_user("olga", "operator")
-        desk.add_user("eve", "admin")
+        Person(ada.app, desk, "eve")
+        desk.add_user("gone", "admin")
+        desk.sql("UPDATE accounts SET deactivated_at = now() WHERE name = 'gone'")
         ada.require()
-        before = desk.sql("SELECT name, role, password_hash FROM accounts ORDER BY 1")
+
+        def everybody() -> list[tuple[Any, ...]]:
+            return desk.sql(
+                "SELECT name, role, password_hash, deactivated_at, confirmed_at"
+                " FROM accounts LEFT JOIN second_factors ON account_id = accounts.id ORDER BY 1"
+            )
+
+        before = everybody()
+        if path != "people":
+            assert 'name="totp_code"' in ada.here.post(f"/accounts/{path}", **fields).text
         for code in ({}, {"totp_code": ada.authenticator.wrong()}):
             ada.here.post(f"/accounts/{path}", confirmed="yes", **fields, **code)
-            assert desk.sql("SELECT name, role, password_hash FROM accounts ORDER BY 1") == before
+            assert everybody() == before
         ada.here.post(f"/accounts/{path}", confirmed="yes", **fields, totp_code=ada.code())
-        assert desk.sql("SELECT name, role, password_hash FROM accounts ORDER BY 1") != before
+        assert everybody() != before
+
+    @pytest.mark.parametrize(
+        ("path", "fields"),
+        [
+            ("people/eve/deactivate", {}),
+            ("people/olga/role", {"role": "viewer"}),
+            ("people/olga/password", {}),
+            ("people/olga/second-factor", {}),
+        ],
+    )
+    def test_what_only_stops_somebody_or_is_no_admins_takes_no_code(
+        self, ada: Person, desk: Desk, record: Record, path: str, fields: dict[str, str]
+    ) -> None:
+        desk.add_user("eve", "admin")
+        password = desk.add_user("olga", "operator")
+        olga = Browser(ada.app)
+        olga.sign_in("olga", password)
+        enrol(desk, olga, password)
+        ada.require()
+        record.new()
+        assert 'name="totp_code"' not in ada.here.post(f"/accounts/{path}", **fields).text
+        ada.here.post(f"/accounts/{path}", confirmed="yes", **fields)
+        assert len(record.new()) == 1
+
+    @pytest.mark.parametrize("role", ["viewer", "operator"])
+    def test_no_session_becomes_an_admins(self, ada: Person, desk: Desk, record: Record, role: str) -> None:
+        """Whoever began it had less to get past: a password that was reset without a code, perhaps."""
+        password = desk.add_user("olga", role)
+        olga, half = Browser(ada.app), Browser(ada.app)
+        olga.sign_in("olga", password)
+        authenticator, _ = enrol(desk, olga, password)
+        half.sign_in("olga", password)
+        ada.require()
+        form = {"role": "admin", "confirmed": "yes", "totp_code": ada.code()}
+        asked = ada.here.post("/accounts/people/olga/role", role="admin").text
+        assert "signed out everywhere" in asked
+        record.new()
+        ada.here.post("/accounts/people/olga/role", **form)
+        [event] = record.new()
+        assert event["after"] == {"role": "admin", "ended_sessions": 1}
+        assert olga.get("/trading").headers["Location"].startswith("/login")
+        half.post("/login/code", code=authenticator.code())
+        assert half.get("/trading").headers["Location"].startswith("/login")
+        assert desk.sql(
+            "SELECT count(*) FROM web_sessions JOIN accounts ON account_id = id WHERE name = 'olga'"
+        ) == [(0,)]
+        assert half.sign_in("olga", password).headers["Location"].startswith("/login/code")
+        assert half.post("/login/code", code=authenticator.code()).status_code == 303
+        assert half.get("/accounts").status_code == 200
+
+
+class TestACodeCountsOnce:
+    """The very same one, brought again for something else."""
+
+    def test_setting_it_up_and_going_live(self, app: Flask, desk: Desk) -> None:
+        password = desk.add_user("ada", "admin")
+        ada = Browser(app)
+        ada.sign_in("ada", password)
+        authenticator = begin(desk, ada, password)
+        desk.sql("UPDATE risk_configs SET second_factor_for_live = true")
+        code = authenticator.code()
+        assert confirm(ada, authenticator, code).status_code == 200
+        assert_problem(ada.json("PUT", "/mode", LIVE | {"totp_code": code}), 403, "second_factor_wrong")
+
+    def test_requiring_it_and_lifting_it(self, ada: Person, desk: Desk) -> None:
+        form = {"confirmed": "yes", "totp_code": ada.code()}
+        ada.here.post("/accounts/second-factor-for-live", required="true", **form)
+        assert desk.sql("SELECT second_factor_for_live FROM risk_configs") == [(True,)]
+        ada.here.post("/accounts/second-factor-for-live", required="false", **form)
+        assert desk.sql("SELECT second_factor_for_live FROM risk_configs") == [(True,)]
+
+    def test_resetting_a_password_and_promoting(self, ada: Person, desk: Desk) -> None:
+        desk.add_user("eve", "admin")
+        desk.add_user("olga", "operator")
+        ada.require()
+        form = {"confirmed": "yes", "totp_code": ada.code()}
+        shown_once(ada.here.post("/accounts/people/eve/password", **form).text)
+        ada.here.post("/accounts/people/olga/role", role="admin", **form)
+        assert desk.sql("SELECT role FROM accounts WHERE name = 'olga'") == [("operator",)]
 
 
 def test_codes_are_read_by_the_clock_of_the_database(ada: Person) -> None:
