@@ -27,6 +27,7 @@ from app.last_used import last_used
 from app.models import Account, Token
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+TOKEN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 MIN_PASSWORD_LENGTH = 8  # NIST SP 800-63B, section 5.1.1.2, which also wants it to be no mere variant of the name
 LEAST_BESIDE_THE_NAME = 3  # characters of a password that are not the person's name
 MAX_PASSWORD_LENGTH = 256
@@ -170,6 +171,9 @@ def _account_for_token(session: Session, actor: Actor, name: str, role: Role, ow
 
 def revoke_token(actor: Actor, token_id: str) -> None:
     """End a token at once. Raises NotFound when there is none, or when it has been revoked before."""
+    unknown = NotFound(f"there is no token {token_id} that could be revoked")
+    if not TOKEN_ID.fullmatch(token_id):
+        raise unknown
     # Like a rule: what is being decided with it is finished first, and what comes later sees that it has ended.
     with changing_rules(actor) as session:
         actor.require_credential(session)
@@ -180,7 +184,7 @@ def revoke_token(actor: Actor, token_id: str) -> None:
             .returning(Account.name, Account.role, Token.allow_live)
         ).one_or_none()
         if revoked is None:
-            raise NotFound(f"there is no token {token_id} that could be revoked")
+            raise unknown
         # Whoever waits for an order with it is to look again, and finds that it has ended.
         session.execute(select(func.pg_notify(CHANNEL, MANY)))
         before = {"account": revoked.name, "role": revoked.role, "allow_live": revoked.allow_live}
@@ -266,7 +270,10 @@ def _lock_names(session: Session) -> None:
 
 
 def find(session: Session, name: str) -> Account | None:
-    """The account of that name, however it is spelt."""
+    """The account of that name, however it is spelt. Not even asked for is what can be no name: some of it the
+    database does not take."""
+    if not NAME.fullmatch(name):
+        return None
     return session.scalar(select(Account).where(func.lower(Account.name) == name.lower()))
 
 

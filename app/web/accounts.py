@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, current_app, render_template, request, url_for
+from flask import Blueprint, abort, current_app, render_template, request, url_for
 from sqlalchemy.exc import DBAPIError
 
 from app import accounts, people, second_factor
@@ -22,6 +23,14 @@ from app.web.errors import desk_error, status_of
 from app.web.guard import actor
 
 blueprint = Blueprint("accounts", __name__, url_prefix="/accounts")
+
+
+@blueprint.before_request
+def _look_at_the_path() -> None:
+    """What can be nobody's name, nor the id of a token, which is spelt like one, has no page: not even one that
+    says so."""
+    if not all(accounts.NAME.fullmatch(part) for part in (request.view_args or {}).values()):
+        abort(HTTPStatus.NOT_FOUND)
 
 
 @blueprint.get("")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
 
-from tests.serving import Desk
+from app import accounts, people
+from app.desk.errors import NotFound
+from app.domain.roles import Role
+from tests.serving import TESTER, Desk
 from tests.web.conftest import Browser, Record
 from tests.web.people import enrol, shown_once
 
@@ -170,6 +174,58 @@ def test_a_lost_second_factor_is_removed(ada: Browser, app: Flask, desk: Desk) -
 def test_somebody_who_does_not_exist_is_said_to_be_nobody(ada: Browser, path: str) -> None:
     do(ada, f"people/nobody/{path}", role="viewer")
     assert "named nobody" in ada.get("/accounts").text
+
+
+ROUTES = (
+    *(f"people/{{}}/{act}" for act in ("role", "deactivate", "reactivate", "password", "second-factor")),
+    "tokens/{}/revoke",
+)
+NOT_A_NAME = ("\0", "a\0b", "\ud800", "vera\n", " vera", "vera é", "\N{KELVIN SIGN}ai", "v" * 65, "v" * 10_000)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("name", NOT_A_NAME, ids=range(len(NOT_A_NAME)))
+def test_there_is_no_page_of_what_can_be_no_name(
+    ada: Browser, desk: Desk, record: Record, route: str, name: str
+) -> None:
+    for known in ("vera", "kai"):
+        desk.add_user(known, "viewer")
+    record.new()
+    path = "/accounts/" + route.format(quote(name, errors="surrogatepass"))
+    for more in ({}, {"confirmed": "yes"}):
+        assert ada.post(path, role="operator", **more).status_code == 404
+    assert record.new() == []
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_only_who_is_signed_in_is_told_so(stranger: Browser, browser: Callable[..., Browser], route: str) -> None:
+    path = f"/accounts/{route.format('%00')}"
+    assert stranger.post(path).headers["Location"].startswith("/login")
+    assert browser("operator").post(path).status_code == 403
+
+
+@pytest.mark.parametrize("name", NOT_A_NAME, ids=range(len(NOT_A_NAME)))
+def test_nobody_is_found_by_what_can_be_no_name(app: Flask, desk: Desk, name: str) -> None:
+    desk.add_user("kai", "viewer")
+    acts: list[Callable[[], Any]] = [
+        lambda: people.set_role(TESTER, name, Role.OPERATOR),
+        lambda: people.deactivate(TESTER, name),
+        lambda: people.reactivate(TESTER, name),
+        lambda: people.reset_password(TESTER, name, "a horse, a horse"),
+        lambda: people.remove_second_factor(TESTER, name),
+        lambda: accounts.revoke_token(TESTER, name),
+    ]
+    with app.app_context():
+        assert people.role_of(name) is None
+        for act in acts:
+            with pytest.raises(NotFound):
+                act()
+
+
+def test_a_name_is_found_however_it_is_spelt(ada: Browser, desk: Desk) -> None:
+    desk.add_user("Vera", "viewer")
+    do(ada, "people/vERA/role", role="operator")
+    assert role_of(desk, "Vera") == "operator"
 
 
 def test_an_admin_who_is_no_longer_one_does_nothing_more(
