@@ -2,8 +2,8 @@
 
 A code has six digits, so tries are few: five in a quarter of an hour and twenty in a day, from wherever they come,
 right passwords or not. They are counted apart for each session and each browser in which the person signed in
-before: a thief who knows the password and uses up the tries of strangers keeps nobody out who is at work. And
-halting never asks for a code.
+before: a thief who knows the password and uses up the tries of strangers keeps nobody out who is at work. Recovery
+codes have 80 random bits and take no tries. And halting never asks for a code.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ ISSUER = "Countersign"
 SECRET_BYTES = 20  # RFC 4226, section 4
 RECOVERY_CODES = 8
 STRANGERS = ""
-# How many tries that failed, from one door, in how long. The rest of an unlucky day is the recovery code's, the
-# admins' or the shell's.
+# How many tries that failed, from one door, in how long. The rest of an unlucky day is the recovery codes', which
+# are not counted, the admins' or the shell's.
 LONGEST = timedelta(days=1)
 BOUNDS = ((timedelta(minutes=15), 5), (LONGEST, 20))
 MOST_OF_BROWSERS = 40  # in a day: more known browsers than that are not one person's, so they count as strangers
@@ -136,43 +136,42 @@ def check(account_id: int, written: str, *, door: str = STRANGERS, recovery: boo
     with reading() as session:
         if not is_on(session, account_id):
             raise Forbidden("this takes a second factor: set one up on your Account page", NEEDED)
+    spare = one_time.read_recovery_code(written) if recovery else None
+    if spare is not None:  # whoever has used the tries up keeps nobody from it
+        return _look_at_spare(account_id, spare)
     attempt = _count_try(account_id, door)
-    proof = _look_at(account_id, written, recovery)
-    if proof is None:
+    step = _step_of(account_id, written)
+    if step is None:
         raise WrongCode
     with noting() as session:
         session.execute(delete(SecondFactorTry).where(SecondFactorTry.id == attempt))
-    return proof
+    return Proof(account_id, step)
 
 
-def _look_at(account_id: int, written: str, recovery: bool) -> Proof | None:
-    code = one_time.read_code(written)
-    spare = one_time.read_recovery_code(written) if recovery else None
+def _look_at_spare(account_id: int, code: str) -> Proof:
+    known_by = _hash(code)
+    unused = select(RecoveryCode.account_id).where(
+        RecoveryCode.account_id == account_id,
+        RecoveryCode.code_hash == known_by,
+        RecoveryCode.used_at.is_(None),
+    )
     with reading() as session:
-        if code is not None:
-            step = _step_of(session, account_id, code)
-            return Proof(account_id, step) if step is not None else None
-        if spare is not None:
-            known_by = _hash(spare)
-            unused = session.scalar(
-                select(RecoveryCode.account_id).where(
-                    RecoveryCode.account_id == account_id,
-                    RecoveryCode.code_hash == known_by,
-                    RecoveryCode.used_at.is_(None),
-                )
+        if session.scalar(unused) is None:
+            raise WrongCode
+    return Proof(account_id, None, known_by)
+
+
+def _step_of(account_id: int, written: str) -> int | None:
+    """The time step that `written` is a code of, by the database's clock; None where it is of none that still
+    counts."""
+    code = one_time.read_code(written)
+    with reading() as session:
+        row = session.execute(
+            select(SecondFactor.sealed_secret, SecondFactor.last_step, func.clock_timestamp().label("now")).where(
+                SecondFactor.account_id == account_id
             )
-            return Proof(account_id, None, known_by) if unused is not None else None
-    return None
-
-
-def _step_of(session: Session, account_id: int, code: str) -> int | None:
-    """The time step that `code` is of, by the database's clock; None where it is of none that still counts."""
-    row = session.execute(
-        select(SecondFactor.sealed_secret, SecondFactor.last_step, func.clock_timestamp().label("now")).where(
-            SecondFactor.account_id == account_id
-        )
-    ).one_or_none()
-    if row is None:
+        ).one_or_none()
+    if row is None or code is None:
         return None
     totp = pyotp.TOTP(_unseal(row.sealed_secret, account_id))
     found = None
@@ -260,9 +259,7 @@ def confirm(actor: Actor, secret: str, written: str) -> list[str]:
     if kept is None or not hmac.compare_digest(_unseal(kept, account_id).encode(), secret.encode()):
         raise begin_again
     attempt = _count_try(account_id, _session_door(actor))
-    with reading() as session:
-        code = one_time.read_code(written)
-        step = _step_of(session, account_id, code) if code else None
+    step = _step_of(account_id, written)
     if step is None:
         raise WrongCode
     with recording() as session:

@@ -244,6 +244,60 @@ class TestGuessing:
         assert known.sign_in("ada", ada.password).headers["Location"].startswith("/login/code")
         assert known.post("/login/code", code=ada.code()).status_code == 303
 
+    @pytest.mark.parametrize(("ago", "times"), [("0 minutes", 5), ("2 hours", 20)])
+    def test_a_recovery_code_signs_in_whatever_was_tried_before(
+        self, ada: Person, desk: Desk, ago: str, times: int
+    ) -> None:
+        desk.sql(
+            "INSERT INTO second_factor_tries (account_id, door, tried_at)"
+            " SELECT account_id, '', now() - %s::interval FROM second_factors, generate_series(1, %s)",
+            ago,
+            times,
+        )
+        her = ada.half_in()
+        assert her.post("/login/code", code=ada.code()).status_code == 429
+        assert her.post("/login/code", code="AAAA-BBBB-CCCC-DDDD").status_code == 401
+        assert her.post("/login/code", code=ada.recovery_codes[0]).status_code == 303
+        assert her.get("/trading").status_code == 200
+
+    def test_wrong_recovery_codes_stay_wrong_and_take_no_tries(self, ada: Person, desk: Desk) -> None:
+        used = ada.recovery_codes[1]
+        assert ada.half_in().post("/login/code", code=used).status_code == 303
+        guesser = ada.half_in()
+        for code in (
+            used,
+            *(f"AAAA-BBBB-CCCC-{group}" for group in ("DDDD", "EEEE", "FFFF", "GGGG", "HHHH", "2222")),
+        ):
+            assert guesser.post("/login/code", code=code).status_code == 401
+        assert desk.sql("SELECT count(*) FROM second_factor_tries") == [(0,)]
+        for almost in ("AAAA-BBBB-CCCC-DDD", "AAAA-BBBB-CCCC-DDD1"):
+            assert guesser.post("/login/code", code=almost).status_code == 401
+        assert desk.sql("SELECT count(*) FROM second_factor_tries") == [(2,)]
+        assert guesser.post("/login/code", code=ada.code()).status_code == 303
+
+    def test_a_recovery_code_takes_a_try_where_none_is_asked_for(self, ada: Person, desk: Desk) -> None:
+        ada.require()
+        ada.here.post("/account/second-factor/recovery-codes", code=ada.recovery_codes[0])
+        assert "The code is wrong" in ada.here.get("/account").text
+        assert desk.sql("SELECT count(*) FROM second_factor_tries") == [(1,)]
+
+    def test_more_known_browsers_than_one_person_has_are_strangers(self, ada: Person, desk: Desk) -> None:
+        """Or who gets at marks has five tries with each."""
+        known = ada.half_in()
+        assert known.post("/login/code", code=ada.code()).status_code == 303
+        tried = (
+            "INSERT INTO second_factor_tries (account_id, door) SELECT account_id, {} FROM second_factors,"
+            " generate_series(1, {}) AS n"
+        )
+        desk.sql(tried.format("''", 5))
+        desk.sql(tried.format("'browser:' || n", 39))
+        known.sign_in("ada", ada.password)
+        assert known.post("/login/code", code=ada.code()).status_code == 303, "it counts for itself"
+        desk.sql(tried.format("'browser:more'", 1))
+        known.sign_in("ada", ada.password)
+        assert known.post("/login/code", code=ada.code()).status_code == 429
+        assert ada.here.post("/account/second-factor/recovery-codes", code=ada.code()).status_code == 200
+
     def test_a_right_code_is_not_counted(self, ada: Person, desk: Desk) -> None:
         self.fail(ada, 4)
         for _ in range(3):
