@@ -11,9 +11,11 @@ from flask import Flask
 
 from app import accounts, people, second_factor, sign_in
 from app.desk.actor import Actor
-from app.desk.errors import Conflict, DeskError, Forbidden
+from app.desk.errors import Conflict, DeskError, Forbidden, NotFound
 from app.domain.roles import Role
 from tests.at_once import at_once
+from tests.desk.orders import Act
+from tests.desk.test_rules_lock import holder
 from tests.serving import TESTER, Desk
 
 ROUNDS = 10
@@ -141,6 +143,25 @@ def test_of_many_who_bring_the_same_code_at_once_one_comes_in(
     )
     assert [isinstance(result, tuple) for result in results].count(True) == 1, results
     assert desk.sql("SELECT count(*) FROM web_sessions") == [(1,)]
+
+
+def test_a_first_step_that_ends_while_the_code_is_looked_at_lets_nobody_in(
+    desk: Desk, app: Flask, enrolled: tuple[str, pyotp.TOTP]
+) -> None:
+    """As deactivating ends it, and a change of the password."""
+    password, totp = enrolled
+    desk.sql("UPDATE second_factors SET last_step = 0")
+    desk.sql("DELETE FROM web_sessions")
+    person = {"address": "192.0.2.1", "device_names": {}, "request_id": "r"}
+    with app.app_context():
+        found = sign_in.sign_in("ada", password, **person)
+    assert isinstance(found, sign_in.CodeNeeded)
+    with holder(desk, "") as other:
+        finishing = Act(app, lambda: sign_in.finish(found.secret, totp.now(), **person))
+        assert finishing.waits(desk)
+        other.execute("DELETE FROM sign_in_steps")
+    assert isinstance(finishing.done(), NotFound)
+    assert desk.sql("SELECT last_step, (SELECT count(*) FROM web_sessions) FROM second_factors") == [(0, 0)]
 
 
 def test_guesses_that_are_sent_all_at_once_are_counted_one_by_one(

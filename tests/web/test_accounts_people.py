@@ -12,9 +12,12 @@ from flask import Flask
 from app import accounts, people
 from app.desk.errors import NotFound
 from app.domain.roles import Role
+from tests.conftest import Api
 from tests.serving import TESTER, Desk
 from tests.web.conftest import Browser, Record
+from tests.web.orders import waiting
 from tests.web.people import enrol, shown_once
+from tests.web.test_waiting_for_a_decision import Waiter, settled
 
 
 @pytest.fixture
@@ -91,6 +94,20 @@ def test_a_role_is_changed_after_a_question_and_at_once(
     assert event["after"]["role"] == "operator"
     # Her token was made for a viewer, and does not become an operator's by itself.
     assert desk.sql("SELECT count(*) FROM tokens WHERE revoked_at IS NULL") == [(0,)]
+
+
+def test_whoever_waits_with_a_token_of_theirs_is_told_at_once(
+    ada: Browser, api: Callable[..., Api], desk: Desk, holding: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.web.orders.LONGEST_WAIT", 900)
+    monkeypatch.setattr("app.web.orders.LOOK_AGAIN", 900)  # nobody finds out by chance
+    made = waiting(api("engine"))
+    desk.add_user("olga", "operator")
+    olga = Api(ada.client.application.test_client(), desk.add_token("olga", "operator"))
+    waiter = Waiter(lambda: olga.get(f"/orders/{made['id']}?wait=900"))
+    since = settled(waiter)
+    do(ada, "people/olga/role", role="viewer")
+    assert waiter.answer(since, 60).status_code == 401
 
 
 def test_to_the_role_that_they_have_is_no_change(ada: Browser, desk: Desk, record: Record) -> None:
