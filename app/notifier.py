@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # Seconds after its claim in which a message is sent: whoever was held up for longer leaves it to others.
 FRESH = 5.0
 SOONEST, LATEST = 2.0, 60.0  # seconds between two tries
+CLAIMS = 2  # at the same time: pages need the connections that these have for as long as that takes
 REGISTER_EVERY = 30.0  # seconds
 TIDY_EVERY = 60.0
 
@@ -52,6 +53,7 @@ class Notifier:
         self._registered = -REGISTER_EVERY
         self._tidied = -TIDY_EVERY
         self._busy: set[str] = set()
+        self._claiming = threading.BoundedSemaphore(CLAIMS)
 
     def once(self) -> None:
         """One round of whoever leads. Nobody waits for a receiver."""
@@ -91,11 +93,12 @@ class Notifier:
             self._busy.discard(key)
 
     def _tell(self, key: str) -> None:
-        claim = notices.claim(key)
-        since = time.monotonic()
-        if claim is None:
-            return
-        message = self._message(claim)
+        with self._claiming:
+            claim = notices.claim(key)
+            since = time.monotonic()
+            if claim is None:
+                return
+            message = self._message(claim)
         address = self._addresses[key]
         if time.monotonic() - since > FRESH:
             return  # the claim ends by itself

@@ -39,13 +39,16 @@ FORGET = """
         AND receiver NOT IN (SELECT key FROM notice_receivers
                              WHERE seen_at >= clock_timestamp() - CAST(:unseen AS interval))
 """
-# `notices.warn_from` in SQL. The partial index finds what waits by its deadline.
+# `notices.warn_from` in SQL. The partial index finds what waits by its deadline. What is in the outbox already is
+# passed over, and not by NOT EXISTS: see OVERTAKEN.
 WARN = """
     INSERT INTO notices (receiver, kind, subject)
     SELECT key, 'order_expiring', orders.id::text FROM notice_receivers, orders
     WHERE 'order_expiring' = ANY (kinds) AND status = 'pending_approval'
         AND expires_at > now() AND expires_at <= now() + CAST(:before AS interval)
         AND now() >= expires_at - least(CAST(:before AS interval), (expires_at - created_at) / 2)
+        AND (SELECT true FROM notices
+             WHERE receiver = key AND subject = orders.id::text AND kind = 'order_expiring') IS NOT TRUE
     ON CONFLICT (receiver, subject) WHERE kind = 'order_expiring' DO NOTHING
 """
 # The mode goes out at once; what may come by the hundred is gathered.
@@ -64,13 +67,6 @@ CLAIM = f"""
     WHERE key = (SELECT key FROM notice_receivers WHERE key = :key AND {IS_DUE} FOR NO KEY UPDATE SKIP LOCKED)
     RETURNING tries
 """  # noqa: S608
-# Nobody has to be told any more that an order waits which was decided meanwhile; that it expired is told apart.
-OVERTAKEN = """
-    UPDATE notices SET settled_at = clock_timestamp(), outcome = 'overtaken'
-    WHERE receiver = :key AND settled_at IS NULL AND kind IN ('order_waits', 'order_expiring')
-        AND NOT EXISTS (SELECT FROM orders WHERE id = CAST(subject AS uuid)
-                        AND status = 'pending_approval' AND expires_at > statement_timestamp())
-"""
 # What is visible now: numbers are given out before the commit, so "up to the newest" would take in what is not.
 # With a bound, for whoever was away for long; the mode before all else.
 TO_TELL = f"""
@@ -79,6 +75,17 @@ TO_TELL = f"""
         ORDER BY kind NOT IN ({AT_ONCE}), id LIMIT :most
     ) AS first
 """  # noqa: S608 - made of constants
+# Nobody has to be told any more that an order waits which was decided meanwhile; that it expired is told apart.
+# One look by the unique key for each row, whatever the planner believes. NOT EXISTS would be a join, and while it
+# believes that hardly any order waits, for thousands came just now, one that compares each row with each order.
+OVERTAKEN = """
+    UPDATE notices SET settled_at = clock_timestamp(), outcome = 'overtaken'
+    WHERE id = ANY (:ids) AND settled_at IS NULL
+        AND CASE WHEN kind IN ('order_waits', 'order_expiring') THEN
+                (SELECT status = 'pending_approval' AND expires_at > statement_timestamp()
+                 FROM orders WHERE id = CAST(subject AS uuid)) IS NOT TRUE END
+    RETURNING id
+"""
 PRESENT = "SELECT (SELECT trading_mode FROM risk_configs WHERE is_active) AS mode, clock_timestamp() AS now"
 
 # Of each kind the first few, with how many there are.
@@ -130,7 +137,8 @@ GIVE_UP = """
 PRUNE = (
     "DELETE FROM notices WHERE settled_at IS NOT NULL AND created_at < clock_timestamp() - CAST(:kept AS interval)"
 )
-UNDELIVERED = "SELECT count(*) FROM notices WHERE settled_at IS NULL"
+# Whoever claims has one of the connections that pages need too.
+SOON = "SET LOCAL statement_timeout = '2s'"
 
 MOMENTS = {"gather": GATHER, "pause": PAUSE}
 
@@ -167,15 +175,20 @@ def due() -> list[str]:
 
 
 def claim(key: str) -> Claim | None:
-    """The right to tell that receiver what there is; None where there is nothing, or the right is another's."""
+    """The right to tell that receiver what there is; None where there is nothing, or the right is another's.
+
+    However much there is, it looks at no more than a message takes: what was overtaken is settled bit by bit.
+    """
     token = uuid.uuid4()
     with noting() as session:
+        session.execute(text(SOON))
         claimed = {"key": key, "claim": token, "lease": LEASE, **MOMENTS}
         tries = session.scalar(text(CLAIM), claimed)
         if tries is None:
             return None
-        session.execute(text(OVERTAKEN), {"key": key})
-        ids = session.scalar(text(TO_TELL), {"key": key, "most": MOST})
+        first = session.scalar(text(TO_TELL), {"key": key, "most": MOST}) or []
+        overtaken = set(session.scalars(text(OVERTAKEN), {"ids": first}))
+        ids = [each for each in first if each not in overtaken]
         if not ids:
             session.execute(
                 text("UPDATE notice_receivers SET try_at = now(), claim = NULL WHERE key = :key"), claimed
@@ -256,9 +269,3 @@ def tidy() -> list[tuple[str, str | None, int]]:
         session.execute(text(PRUNE), {"kept": KEPT})
     reasons = sorted({(row.name, row.why) for row in given_up}, key=str)
     return [(name, why, sum((row.name, row.why) == (name, why) for row in given_up)) for name, why in reasons]
-
-
-def undelivered() -> int:
-    """How many messages are still in the outbox, each counted for each of its receivers."""
-    with reading() as session:
-        return int(session.scalar(text(UNDELIVERED)) or 0)

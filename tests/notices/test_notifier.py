@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -24,7 +25,7 @@ from app.extensions import db
 from app.messenger import Address, Messenger, NotTold
 from app.notifier import Notifier, backoff
 from tests.at_once import until
-from tests.desk.orders import new_order
+from tests.desk.orders import new_order, transaction
 from tests.notices.receiver import Receiver
 from tests.serving import TESTER, Desk, free_port, settings_for
 
@@ -179,6 +180,25 @@ def test_nothing_is_open_and_nobody_waits_while_a_receiver_hangs(app: Flask, des
         assert hanging.asked == 1
     finally:
         hanging.let_go.set()
+
+
+def test_many_who_are_to_be_told_at_once_leave_connections_to_others(
+    app: Flask, desk: Desk, engine: Actor, teller: Any
+) -> None:
+    notifier = teller(*[f"json://127.0.0.1:9/{number}" for number in range(10)])
+    with app.app_context():
+        orders.submit(engine, new_order())
+    desk.sql("UPDATE orders SET status = 'released', decided_at = now(), decided_by = 'olga'")
+    desk.sql("UPDATE notices SET created_at = created_at - interval '5 s'")
+    at_it = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    seen = set()
+    with transaction(desk) as other:
+        other.execute("SELECT * FROM notices FOR UPDATE")  # so that who claims waits, for two seconds
+        turn(app, notifier)
+        while notifier._busy:
+            seen.add(desk.sql(at_it)[0][0])
+            time.sleep(0.01)
+    assert 1 <= max(seen) <= 2
 
 
 def test_two_that_lead_at_once_tell_it_once(app: Flask, desk: Desk, receiver: Receiver, teller: Any) -> None:

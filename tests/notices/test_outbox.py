@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +12,12 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import errors
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from app.desk import approvals, audit, config, lockouts, moves, notices, orders
 from app.desk.actor import Actor
-from app.desk.transaction import recording
+from app.desk.transaction import noting, recording
 from app.domain.lifecycle import LockoutType
 from app.domain.notices import Digest, Kind, warn_from
 from app.domain.risk import TradingMode
@@ -49,6 +52,11 @@ def halt() -> None:
 
 def submit(engine: Actor, **changes: Any) -> str:
     return str(orders.submit(engine, new_order(**changes))[0]["id"])
+
+
+def undelivered(desk: Desk) -> int:
+    [(number,)] = desk.sql("SELECT count(*) FROM notices WHERE settled_at IS NULL")
+    return int(number)
 
 
 def let_pass(desk: Desk) -> None:
@@ -144,7 +152,7 @@ def test_what_is_not_committed_yet_is_not_told_and_not_lost_behind_what_is(desk:
         notices.told(claim)
         assert notices.due() == []
     assert notices.due() == ["a"]
-    assert notices.undelivered() == 1
+    assert undelivered(desk) == 1
 
 
 @pytest.mark.usefixtures("told")
@@ -303,7 +311,7 @@ def test_what_one_has_taken_stays_to_be_told_to_the_other(desk: Desk) -> None:
         else:
             notices.not_told(claim, "it answered 500", timedelta(seconds=60))
     assert desk.sql(OUTBOX) == [("b", "halted")]
-    assert notices.undelivered() == 1
+    assert undelivered(desk) == 1
     assert notices.due() == []
     [(tries, why, since, wait)] = desk.sql(
         "SELECT tries, last_error, failing_since <= now(), try_at > now() + interval '50 s'"
@@ -318,7 +326,7 @@ def test_what_one_has_taken_stays_to_be_told_to_the_other(desk: Desk) -> None:
     assert desk.sql("SELECT tries, last_error, failing_since FROM notice_receivers WHERE key = 'b'") == [
         (0, None, None)
     ]
-    assert notices.undelivered() == 0
+    assert undelivered(desk) == 0
 
 
 @pytest.mark.usefixtures("told")
@@ -333,7 +341,38 @@ def test_of_an_order_that_was_decided_meanwhile_nobody_has_to_be_told_that_it_wa
     approvals.approve(TESTER, uuid.UUID(second), None)
     notices.not_told(claim, "no", timedelta())
     assert notices.claim("a") is None, "and where nothing is left there is nothing to tell"
-    assert notices.undelivered() == 0
+    assert undelivered(desk) == 0
+
+
+@pytest.mark.usefixtures("told")
+def test_nor_that_one_waits_whose_deadline_is_over_though_nobody_has_written_it_down(
+    desk: Desk, engine: Actor
+) -> None:
+    late = submit(engine)
+    let_expire(desk, late)
+    let_pass(desk)
+    assert notices.claim("a") is None
+    assert desk.sql("SELECT status FROM orders") == [("pending_approval",)]
+    assert desk.sql(OUTCOMES) == [("order_waits", "overtaken")]
+
+
+@pytest.mark.usefixtures("told")
+def test_what_was_overtaken_is_settled_bit_by_bit_and_in_the_end_the_rest_is_told(
+    desk: Desk, engine: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "MOST", 3)
+    for _ in range(7):
+        let_expire(desk, submit(engine))
+    submit(engine, ticker="MSFT")
+    let_pass(desk)
+    for left in (5, 2):
+        assert notices.claim("a") is None
+        assert undelivered(desk) == left
+        assert notices.due() == ["a"], "at once"
+    claim, digest = claimed(desk)
+    assert [order.ticker for order in digest.waiting.first] == ["MSFT"]
+    notices.told(claim)
+    assert undelivered(desk) == 0
 
 
 @pytest.mark.usefixtures("told")
@@ -365,7 +404,7 @@ def test_thousands_become_one_message_that_names_a_few(desk: Desk, engine: Actor
     claim, digest = claimed(desk)
     assert (digest.expired.number, len(digest.expired.first), len(claim.ids)) == (2000, 5, 2000)
     notices.told(claim)
-    assert notices.undelivered() == 0
+    assert undelivered(desk) == 0
 
 
 @pytest.mark.usefixtures("told")
@@ -382,7 +421,7 @@ def test_after_long_the_mode_comes_first_and_the_rest_in_bounded_messages(
         seen.append((digest.modes.number, [lockout.ticker for lockout in digest.lockouts.first]))
         notices.told(claim)
     assert seen == [(1, ["A", "B"]), (0, ["C", "D"])]
-    assert notices.undelivered() == 0
+    assert undelivered(desk) == 0
 
 
 @pytest.mark.usefixtures("told")
@@ -435,7 +474,7 @@ def test_what_could_not_be_told_for_a_day_is_given_up_and_why_is_kept(desk: Desk
     assert notices.tidy() == [("1 json", "it answered 500", 1)]
     assert desk.sql("SELECT outcome, why FROM notices") == [("given_up", "it answered 500")]
     assert notices.tidy() == []
-    assert notices.undelivered() == 0
+    assert undelivered(desk) == 0
     desk.sql("UPDATE notices SET created_at = now() - interval '9 days'")
     notices.tidy()
     assert desk.sql("SELECT count(*) FROM notices") == [(0,)]
@@ -461,3 +500,77 @@ def test_nothing_that_is_old_makes_it_slow(desk: Desk, engine: Actor) -> None:
     query = notices.TO_TELL.replace(":key", "'a'").replace(":most", "100")
     plan = "\n".join(line for (line,) in desk.sql(f"EXPLAIN {query}"))
     assert "ix_notices_undelivered" in plan
+
+
+@pytest.fixture
+def surprised(desk: Desk, engine: Actor) -> None:
+    """Many orders wait of which the planner knows nothing: it has counted when there were old ones only."""
+    desk.sql(
+        "INSERT INTO orders (account_id, engine, client_order_id, ticker, side, qty, type, time_in_force,"
+        " trading_mode, status, decided_at, decided_by)"
+        " SELECT %s, 'momentum', 'old-' || n, 'AAPL', 'buy', 10, 'market', 'day', 'paper', 'released', now(), 'x'"
+        " FROM generate_series(1, 20000) n",
+        engine.account_id,
+    )
+    desk.sql(
+        "INSERT INTO notices (receiver, kind, subject, settled_at, outcome)"
+        " SELECT 'a', 'order_waits', id::text, now(), 'told' FROM orders"
+    )
+    desk.sql("ANALYZE orders, notices")
+    notices.register({"a": "1 json"}, ALL)
+    place_waiting(desk, engine, MANY)
+    desk.sql("UPDATE orders SET created_at = now() - interval '1 h' WHERE status = 'pending_approval'")
+    desk.sql(
+        "INSERT INTO notices (receiver, kind, subject, event_id)"
+        " SELECT 'a', 'order_waits', id::text, seq FROM orders WHERE status = 'pending_approval'"
+    )
+
+
+MANY = 2000
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for each in plan.get("Plans", ()):
+        yield from nodes(each)
+
+
+def ran(query: str, **given: Any) -> list[dict[str, Any]]:
+    """What the database did for it, step by step."""
+    with noting() as session:
+        [explained] = session.scalars(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}"), given)
+    return list(nodes(explained[0]["Plan"]))
+
+
+def looked_at(steps: list[dict[str, Any]]) -> float:
+    """How many rows, those included that were left out again."""
+    rows = (
+        "Actual Rows",
+        "Rows Removed by Filter",
+        "Rows Removed by Join Filter",
+        "Rows Removed by Index Recheck",
+    )
+    return sum(step["Actual Loops"] * sum(step.get(name, 0) for name in rows) for step in steps)
+
+
+@pytest.mark.usefixtures("surprised")
+def test_thousands_that_wait_all_at_once_are_each_looked_at_once_or_twice(desk: Desk) -> None:
+    """Not each with each of the others: then nobody was told anything, and pages had no connection left."""
+    unsettled = [id_ for (id_,) in desk.sql("SELECT id FROM notices WHERE settled_at IS NULL")]
+    assert len(unsettled) == MANY
+    assert looked_at(ran(notices.OVERTAKEN, ids=unsettled)) <= 4 * MANY
+    before = timedelta(hours=1)
+    assert len(warn(desk, 3600)) == MANY
+    steps = ran(notices.WARN, before=before)
+    assert looked_at(steps) <= 4 * MANY
+    assert steps[0]["Tuples Inserted"] == steps[0]["Conflicting Tuples"] == 0, "passed over, not tried again"
+    claim, digest = claimed(desk)
+    assert (len(claim.ids), digest.expiring.number) == (2 * MANY, MANY)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_claim_that_takes_long_gives_its_connection_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices, "TO_TELL", "SELECT ARRAY[1] FROM pg_sleep(8) WHERE :key <> '' AND :most > 0")
+    halt()
+    with pytest.raises(OperationalError, match="statement timeout"):
+        notices.claim("a")
