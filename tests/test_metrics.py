@@ -321,6 +321,27 @@ def test_a_reload_counts_on_and_a_start_takes_away_what_a_killed_server_left(
 # Counting from the record
 
 
+def test_a_receiver_that_takes_nothing_is_seen_and_nothing_of_its_address(server: Server) -> None:
+    server.sql("INSERT INTO notice_receivers (key, name, kinds) VALUES ('hush', '1 json', '{lockout}')")
+    server.sql("UPDATE notice_receivers SET try_at = now() + interval '1 h', last_error = 'it hung up'")
+    standing = scrape(server)
+    assert (standing["undelivered_notices"], standing["oldest_undelivered_notice_age_seconds"]) == (0, 0)
+    alice = Caller(server.url, server.add_token("alice", "operator"))
+    for ticker in ("AAPL", "TSLA"):
+        lockout = {"ticker": ticker, "reason": "r", "duration_minutes": 5}
+        assert alice.post("/lockouts", lockout).status == 201
+    server.sql("UPDATE notices SET created_at = now() - interval '1 h' WHERE id = (SELECT min(id) FROM notices)")
+    text = Caller(server.url, TOKEN)("GET", "//metrics").text
+    standing = samples(text)
+    assert standing["undelivered_notices"] == 2
+    assert standing["oldest_undelivered_notice_age_seconds"] >= 3600
+    assert not any(word in text for word in ("hush", "json", "hung up"))
+    server.sql("UPDATE notices SET settled_at = now(), outcome = 'told' WHERE id = (SELECT min(id) FROM notices)")
+    standing = scrape(server)
+    assert standing["undelivered_notices"] == 1
+    assert 0 <= standing["oldest_undelivered_notice_age_seconds"] < 3600
+
+
 @pytest.fixture
 def asked(desk: Desk, app: Flask) -> Iterator[Callable[[Tally], Tally]]:
     with app.app_context(), figures.asking() as connection:
@@ -402,9 +423,14 @@ def test_how_things_stand_is_found_by_indexes_however_many_orders_there_have_bee
         f"INSERT INTO orders (client_order_id, decided_at, decided_by, {columns})"
         f" SELECT 'n' || n, now(), 'x', {columns} FROM orders, generate_series(1, 20000) n"
     )
-    desk.sql("ANALYZE orders")
+    desk.sql(
+        "INSERT INTO notices (receiver, kind, subject, settled_at, outcome)"
+        " SELECT 'a', 'lockout', 'x', now(), 'told' FROM generate_series(1, 20000)"
+    )
+    desk.sql("ANALYZE orders, notices")
     plan = "\n".join(line for (line,) in desk.sql(f"EXPLAIN {figures.LOOK}"))
     assert "Seq Scan on orders" not in plan, plan
+    assert "ix_notices_undelivered on notices" in plan, plan
     assert len(re.findall(r"Index \w*.*Scan \w* ?\w* ix_orders_", plan)) >= 3, plan
 
 

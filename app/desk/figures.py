@@ -35,13 +35,17 @@ LOOK = """
             SELECT status, count(*) FROM orders WHERE status IN ('accepted', 'partially_filled') GROUP BY status
         ) AS at_the_venue),
         (SELECT count(*) FROM symbol_lockouts WHERE expires_at > now()),
+        undelivered.*,
         coalesce((SELECT extract(epoch FROM now() - created_at)::float8 FROM audit_events
                   WHERE id > (SELECT coalesce(max(event_id), 0) FROM audit_seals) ORDER BY id LIMIT 1), 0)
     FROM (
         SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at))::float8, 0),
                extract(epoch FROM min(expires_at) - now())::float8
         FROM orders WHERE status = 'pending_approval' AND expires_at > now()
-    ) AS waiting LEFT JOIN risk_configs ON is_active
+    ) AS waiting CROSS JOIN (
+        SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at))::float8, 0)
+        FROM notices WHERE settled_at IS NULL
+    ) AS undelivered LEFT JOIN risk_configs ON is_active
 """
 
 BATCH = 5000  # events of one count: some twenty milliseconds
@@ -100,8 +104,9 @@ WAITED = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14_40
 @dataclass(frozen=True, slots=True)
 class Figures:
     """How things stand. `next_expiry` is in how many seconds the first order expires, None where none waits;
-    `at_venue` is how many orders are on their way or open, by status; `unsealed_for` is the age in seconds of the
-    oldest event without a seal."""
+    `at_venue` is how many orders are on their way or open, by status; `undelivered` is how many notices nobody has
+    taken yet, each counted for each of its receivers, and then the age in seconds of the oldest; `unsealed_for` is
+    that of the oldest event without a seal."""
 
     mode: str | None  # None where there is no configuration
     config_is_valid: bool
@@ -110,6 +115,8 @@ class Figures:
     next_expiry: float | None
     at_venue: Mapping[str, int]
     lockouts: int
+    undelivered: int
+    undelivered_for: float
     unsealed_for: float
 
 
@@ -144,9 +151,9 @@ def look(connection: psycopg.Connection[Any]) -> Figures:
     row = connection.execute(LOOK).fetchone()
     if row is None:
         raise RuntimeError("the statement was to have a row")
-    mode, stored, waiting, oldest, next_expiry, at_venue, lockouts, unsealed = row
+    mode, stored, *standing = row
     is_valid = stored is not None and rules.read_config(stored)[1] is None
-    return Figures(mode, is_valid, waiting, oldest, next_expiry, at_venue, lockouts, unsealed)
+    return Figures(mode, is_valid, *standing)
 
 
 def count(connection: psycopg.Connection[Any], tally: Tally) -> tuple[Tally, bool]:

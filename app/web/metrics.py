@@ -124,6 +124,14 @@ def _standing(now: Figures) -> Iterator[Metric]:
         yield _gauge("next_expiry_seconds", "Until the first of them expires.", now.next_expiry)
     yield _gauge("config_valid", "Whether the stored configuration can be read.", float(now.config_is_valid))
     yield _gauge("active_lockouts", "Lockouts that hold.", now.lockouts)
+    yield _gauge(
+        "undelivered_notices", "What people are still to be told, counted for each receiver.", now.undelivered
+    )
+    yield _gauge(
+        "oldest_undelivered_notice_age_seconds",
+        "For how long a receiver has not taken the oldest of it.",
+        now.undelivered_for,
+    )
     yield _gauge("record_unsealed_seconds", "The age of the oldest event that has no seal yet.", now.unsealed_for)
     modes = GaugeMetricFamily("countersign_trading_mode", "1 for the mode that trading is in.", labels=["mode"])
     for mode in figures.MODES:
