@@ -108,6 +108,12 @@ def is_on(session: Session, account_id: int) -> bool:
     )
 
 
+def has(actor: Actor) -> bool:
+    """Whether this person has one."""
+    with reading() as session:
+        return actor.account_id is not None and is_on(session, actor.account_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How it stands with the second factor of a person."""

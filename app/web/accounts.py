@@ -35,6 +35,11 @@ def _look_at_the_path() -> None:
 
 @blueprint.get("")
 def page() -> str:
+    return _page()
+
+
+def _page(**more: Any) -> str:
+    """`again` is the form that was refused, "person" or "token", `typed` what was in it, and `error` why."""
     try:
         last_used().write()
     except DBAPIError as error:  # the page is worth more than the last minute of it
@@ -49,7 +54,9 @@ def page() -> str:
         people_roles=[str(role) for role in PEOPLE_ROLES],
         roles=[str(role) for role in reversed(Role)],
         required=second_factor.is_required(),
-        has_second_factor=second_factor.standing(who.account_id or 0).on_since is not None,
+        has_second_factor=second_factor.has(who),
+        form_id=plain.form_id,
+        **{"again": None, "typed": {}, "error": None} | more,
     )
 
 
@@ -60,10 +67,33 @@ def _shown(row: Any) -> dict[str, Any]:
 @blueprint.errorhandler(DeskError)
 def _say_no(error: DeskError) -> Any:
     """A form that the desk refused: back to the page, with the reason."""
-    of_a_code = isinstance(error, second_factor.WrongCode) or error.code == second_factor.NEEDED
-    if request.method != "POST" or (isinstance(error, Forbidden) and not of_a_code):
+    if request.method != "POST" or _is_grave(error):
         return desk_error(error)
     return plain.back("accounts.page", "error", plain.sentence(error))
+
+
+def _is_grave(error: DeskError) -> bool:
+    """Whether this is not about what was typed."""
+    of_a_code = isinstance(error, second_factor.WrongCode) or error.code == second_factor.NEEDED
+    return isinstance(error, Forbidden) and not of_a_code
+
+
+def _or_again(form: str, act: Callable[[], Any], **labels: str) -> Any:
+    """What `act` answers; where that is refused, the form once more with what was typed, but for secrets."""
+    if plain.is_used():
+        return _shown_before()
+    try:
+        return act()
+    except DeskError as error:
+        if _is_grave(error):
+            raise
+        typed = {name: value for name, value in request.form.items() if name not in ("password", "totp_code")}
+        status = HTTPStatus.UNPROCESSABLE_ENTITY if type(error) is DeskError else status_of(error)
+        return _page(again=form, typed=typed, error=plain.sentence(error, **labels)), status
+
+
+def _shown_before() -> Any:
+    return plain.back("accounts.page", "error", "That was done before: what it showed is shown once.")
 
 
 def _ask(
@@ -99,6 +129,10 @@ def _done(words: str) -> Any:
 
 @blueprint.post("/people")
 def add_person() -> Any:
+    return _or_again("person", _add_person)
+
+
+def _add_person() -> Any:
     form = plain.read(PersonForm)
     name, role = form.name.data, Role(form.role.data)
     given = form.password.data or None
@@ -163,6 +197,8 @@ def reset_password(name: str) -> Any:
         words = f"{name} signs in with it from now on, and is to change it under Your account."
         return _shown_once(f"A new password for {name}", words, "Password", password)
 
+    if plain.is_used():
+        return _shown_before()
     what = f"{name} is signed out everywhere at once and gets another password, which you will see once."
     return _ask(act, f"Reset the password of {name}?", what, "Reset the password", about=people.role_of(name))
 
@@ -186,6 +222,10 @@ def remove_second_factor(name: str) -> Any:
 
 @blueprint.post("/tokens")
 def add_token() -> Any:
+    return _or_again("token", _add_token, name="The account")
+
+
+def _add_token() -> Any:
     form = plain.read(TokenForm)
     role, owner = Role(form.role.data), form.owner.data or None
     allow_live = bool(form.allow_live.data)
@@ -231,6 +271,7 @@ def second_factor_for_live() -> Any:
 
 def _shown_once(title: str, words: str, label: str, secret: str) -> Any:
     """In the answer itself: a redirect would have to keep it somewhere."""
+    plain.use()
     return render_template(
         "shown_once.html",
         title=title,

@@ -94,7 +94,11 @@ def _trading_page(lockout_form: LockoutForm) -> str:
     Where there is no script, `?rows=all` draws them all."""
     drawn = None if request.args.get("rows") == "all" else DRAWN
     shown = snapshot()
-    return render_template("trading.html", state=shown, tag=tag_of(shown), lockout_form=lockout_form, drawn=drawn)
+    # Whoever could go live hears at once that they first need a second factor, not after all has been typed.
+    lacks = actor().may(Act.GO_LIVE) and not second_factor.has(actor())
+    return render_template(
+        "trading.html", state=shown, tag=tag_of(shown), lockout_form=lockout_form, drawn=drawn, lacks_code=lacks
+    )
 
 
 def _back(category: str, message: str) -> Any:
@@ -142,6 +146,10 @@ def change_mode() -> Any:
     missing = to is not TradingMode.DISABLED and not form.reason.data
     wrong_word = live and request.form.get("confirm_word", "").strip().upper() != GO_LIVE_WORD
     need_code = live and actor().may(Act.GO_LIVE) and second_factor.is_required()
+    if need_code and not second_factor.has(actor()):
+        return _back(
+            "error", "Going live takes a second factor, and you have none: set one up on your Account page."
+        )
 
     def ask(error: str | None) -> str:
         explanation = (

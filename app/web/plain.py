@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, session, url_for
 
 from app.desk.errors import DeskError, Invalid
 from app.fields import StrictForm
@@ -26,14 +27,32 @@ def _in_words(errors: dict[str, list[str]], labels: dict[str, str]) -> str:
     return "; ".join(f"{labels.get(name, name)} {' '.join(said)}" for name, said in errors.items())
 
 
+USED = "used"  # in the session: forms that have shown what is shown once
+MOST_USED = 10
+
+
+def form_id() -> str:
+    """Of a form whose answer shows a secret, so that to load that answer anew does not make another one."""
+    return secrets.token_urlsafe(6)
+
+
+def is_used() -> bool:
+    """Whether this browser has had the answer to this form."""
+    return request.form.get("form_id", "") in session.get(USED, [])
+
+
+def use() -> None:
+    session[USED] = [*session.get(USED, []), request.form.get("form_id", form_id())][-MOST_USED:]
+
+
 LABELS = {"totp_code": "The code", "new_password": "The new password"}
 
 
-def sentence(error: DeskError) -> str:
-    """What the desk says, as a sentence."""
+def sentence(error: DeskError, **labels: str) -> str:
+    """What the desk says, as a sentence; `labels` are what fields are called where that differs."""
     said = error.detail
     if isinstance(error, Invalid):
-        said = _in_words(error.errors, {name: LABELS.get(name, f"The {name}") for name in error.errors})
+        said = _in_words(error.errors, {name: (LABELS | labels).get(name, f"The {name}") for name in error.errors})
     return f"{said[:1].upper()}{said[1:]}"
 
 

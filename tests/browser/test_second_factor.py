@@ -124,6 +124,25 @@ def test_going_live_asks_for_a_code_once_an_admin_says_so(
     expect_mode(page, "HALTED")
 
 
+def test_who_has_none_hears_so_before_anything_is_typed(
+    page: Page, ada: Ada, server: Server, open_page: OpenPage
+) -> None:
+    server.sql("UPDATE risk_configs SET second_factor_for_live = true")
+    ada.sign_in(page)
+    page.goto("/trading")
+    awake(page)
+    page.get_by_role("button", name="Go live…").click()
+    expect(page.get_by_role("alert").filter(has_text="Set one up on your Account page")).to_be_visible()
+    expect(dialog(page)).to_be_hidden()
+    plain = open_page(java_script_enabled=False)
+    ada.sign_in(plain)
+    plain.wait_for_url("**/trading")
+    plain.get_by_role("button", name="Go live…").click()
+    expect(plain.get_by_text("set one up on your Account page")).to_be_visible()
+    expect(plain.get_by_label("Reason")).to_have_count(0)
+    assert server.sql("SELECT trading_mode FROM risk_configs") == [("paper",)]
+
+
 def test_an_open_page_learns_that_a_code_is_asked_for(page: Page, ada: Ada, server: Server) -> None:
     ada.enrol(page)
     page.goto("/trading")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -72,8 +73,11 @@ def test_adding_a_person_shows_a_password_once_with_which_they_sign_in(
 def test_a_person_that_cannot_be_is_not_added(
     ada: Browser, desk: Desk, fields: dict[str, str], words: str
 ) -> None:
-    assert ada.post("/accounts/people", **fields).status_code == 303
-    assert words in ada.get("/accounts").text
+    answer = ada.post("/accounts/people", **fields)
+    assert answer.status_code in (409, 422)
+    assert words in answer.text
+    assert f'name="name" value="{fields["name"]}"' in answer.text, "what was typed is still there"
+    assert fields.get("password", "(none)") not in answer.text
     assert desk.sql("SELECT name FROM accounts") == [("ada",)]
 
 
@@ -159,9 +163,28 @@ def test_deactivating_ends_sessions_and_tokens_at_once(
 def test_a_deactivated_account_gets_no_tokens(ada: Browser, desk: Desk) -> None:
     desk.add_token("bot", "engine")
     do(ada, "people/bot/deactivate")
-    assert ada.post("/accounts/tokens", name="bot", role="engine").status_code == 303
-    assert "bot is deactivated" in ada.get("/accounts").text
+    answer = ada.post("/accounts/tokens", name="bot", role="engine")
+    assert answer.status_code == 409
+    assert "bot is deactivated" in answer.text
     assert desk.sql("SELECT count(*) FROM tokens WHERE revoked_at IS NULL") == [(0,)]
+
+
+def test_to_load_anew_what_shows_a_secret_makes_no_other_one(ada: Browser, desk: Desk) -> None:
+    [person, token] = re.findall(
+        r'(?:people|tokens)" class.*name="form_id" value="([^"]+)"', ada.get("/accounts").text
+    )
+    for path, form_id, role in (("people", person, "viewer"), ("tokens", token, "engine")):
+        fields = {"name": role, "role": role, "form_id": form_id}
+        assert shown_once(ada.post(f"/accounts/{path}", **fields).text)
+        again = ada.post(f"/accounts/{path}", **fields | {"name": f"{role}-2"})
+        assert again.status_code == 303
+        assert "shown once" in ada.get("/accounts").text
+    assert desk.sql("SELECT name FROM accounts ORDER BY id") == [("ada",), ("viewer",), ("engine",)]
+    form = {"form_id": "reset", "confirmed": "yes"}
+    assert shown_once(ada.post("/accounts/people/viewer/password", **form).text)
+    before = desk.sql("SELECT password_hash FROM accounts WHERE name = 'viewer'")
+    assert ada.post("/accounts/people/viewer/password", **form).status_code == 303
+    assert desk.sql("SELECT password_hash FROM accounts WHERE name = 'viewer'") == before
 
 
 def test_a_password_is_reset_and_shown_once(ada: Browser, app: Flask, desk: Desk) -> None:

@@ -54,8 +54,11 @@ def test_nobody_makes_a_token_that_acts_as_somebody_else(
     ada: Browser, desk: Desk, browser: Callable[..., Browser]
 ) -> None:
     desk.add_user("olga", "operator")
-    ada.post("/accounts/tokens", name="olga", role="operator")
-    assert "olga is a person&#39;s" in ada.get("/accounts").text
+    answer = ada.post("/accounts/tokens", name="olga", role="operator", owner="ada")
+    assert answer.status_code == 409
+    assert "olga is a person&#39;s" in answer.text
+    assert 'value="olga"' in answer.text
+    assert 'value="ada"' in answer.text
     assert desk.sql("SELECT count(*) FROM tokens") == [(0,)]
     assert shown_once(ada.post("/accounts/tokens", name="ada", role="admin").text)
 

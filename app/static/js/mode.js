@@ -143,15 +143,20 @@ export const modeBar = ({ api, ask, random = Math.random }) => () => ({
   /** Asks until the server says yes, the operator says no, or the question no longer holds. What was typed stays. */
   async change(to) {
     if (this.waiting) return;
-    this.waiting = true;
     this.problem = '';
+    const { desk } = this.$store;
+    const needCode = to === 'live' && !!desk.state.second_factor_for_live;
+    if (needCode && desk.me.lacksCode) {
+      this.problem = 'Not changed: going live takes a second factor, and you have none. Set one up on your Account page.';
+      return;
+    }
+    this.waiting = true;
     // What this question leaves; the page may learn of something else meanwhile, and then the answer is void.
     const from = this.mode;
-    const version = this.$store.desk.state.config_version;
-    const { waitingCount } = this.$store.desk;
+    const version = desk.state.config_version;
+    const { waitingCount } = desk;
     const asked = {
-      ...question(from, to, waitingCount), needReason: true, stale: overtaken(from, version, waitingCount),
-      needCode: to === 'live' && !!this.$store.desk.state.second_factor_for_live,
+      ...question(from, to, waitingCount), needReason: true, needCode, stale: overtaken(from, version, waitingCount),
     };
     try {
       for (let answer = await ask(asked); answer;) {
