@@ -6,6 +6,7 @@ shortened, on one line, and without what a receiver would take for markup, a men
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,7 +41,15 @@ LONGEST_WORDS = 120
 ELSEWHERE = "… more on the desk"
 MODES = {"disabled": "HALTED", "paper": "PAPER", "live": "LIVE"}
 # What is a tag, a link or a mention to one receiver or another; the look-alike is none to any.
-HARMLESS = str.maketrans({"<": "‹", ">": "›", "@": "＠", "`": "'", "[": "(", "]": ")"})
+HARMLESS = str.maketrans({"<": "‹", ">": "›", "@": "＠", "&": "＆", "`": "'", "[": "(", "]": ")"})
+# What makes an address that can be tapped of words, with a scheme or without: a dot before two letters
+# (evil.example; never BRK.B, for no domain ends with one letter), one of those of four numbers, a colon behind a
+# letter (mailto:x); prices and times have none of these. A space is put behind it, in names too: that they are not
+# spelt so is plain to see, and no receiver makes an address of it again, as some do of what only looks like a dot.
+TAPPABLE = re.compile(
+    r"(?<=\S)[.。](?=[^\W\d_]{2})|(?<=www)\.(?=\w)|(?<=\d)\.(?=\d+\.\d+\.\d)|(?<=[^\W\d_]):(?=[^\s/])",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +125,12 @@ def warn_from(created_at: datetime, expires_at: datetime, before: timedelta) -> 
 
 def harmless(words: str, longest: int = LONGEST_WORDS) -> str:
     """Words of others on one line of at most so many characters, which no receiver takes for anything else."""
+    # What only looks like a character is that character; of one there may be many.
+    plainly = unicodedata.normalize("NFKC", words)
     # Control characters, and those that turn the direction of writing or are not seen at all.
-    spaced = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in words)
-    line = " ".join(spaced.translate(HARMLESS).replace("://", ":/ /").split())
+    spaced = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in plainly)
+    apart = TAPPABLE.sub(r"\g<0> ", spaced.translate(HARMLESS).replace("://", ":/ /"))
+    line = " ".join(apart.split())
     return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
 
 
@@ -128,10 +140,8 @@ def instant(at: datetime) -> str:
 
 def order_line(order: Order) -> str:
     """As in `buy 10 AAPL, limit 150.25, from momentum`, or `sell AAPL for 5000, market, from momentum`."""
-    if order.qty is not None:
-        amount = f"{plain(order.qty)} {order.ticker}"
-    else:
-        amount = f"{order.ticker} for {plain(order.notional)}"
+    ticker = harmless(order.ticker)  # T.ME/X is one by its form
+    amount = f"{ticker} for {plain(order.notional)}" if order.qty is None else f"{plain(order.qty)} {ticker}"
     prices = [
         f"{word} {plain(price)}"
         for word, price in (("stop", order.stop_price), ("limit", order.limit_price))
@@ -226,7 +236,7 @@ def _of_lockouts(some: Some[Lockout]) -> tuple[list[str], list[str]]:
 
 
 def _symbol(lockout: Lockout) -> str:
-    return "every symbol" if lockout.ticker == "*" else lockout.ticker
+    return "every symbol" if lockout.ticker == "*" else harmless(lockout.ticker)
 
 
 def _others(some: Some[Told]) -> list[str]:

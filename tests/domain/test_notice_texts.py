@@ -3,7 +3,9 @@ for anything but words."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -164,7 +166,7 @@ def test_a_lockout_cannot_call_people_together_nor_send_them_somewhere() -> None
     body = told(Digest("paper", lockouts=some(Lockout("AAPL", reason, "bot", NOW))))[1]
     assert len(body) == 2
     assert body[0].endswith(
-        "by bot: ‹!channel› ＠everyone see https:/ /evil.example (here)(x) 'rm' (HALTED) olleh (1m"
+        "by bot: ‹!channel› ＠everyone see https:/ /evil. example (here)(x) 'rm' (HALTED) olleh (1m"
     )
 
 
@@ -174,9 +176,114 @@ def test_whatever_others_wrote_is_one_short_line_of_plain_characters(words: str,
     line = harmless(words, longest)
     assert len(line) <= longest
     assert line == line.strip()
-    assert not set(line) & set("<>@`[]")
+    assert not set(line) & set("<>@&`[]")
     assert "://" not in line
     assert all(c == " " or unicodedata.category(c)[0] not in "CZ" for c in line)
+
+
+# What mail programs, chats and telephones make something tappable of.
+TAPPABLE = re.compile(
+    r"""
+    (?:[^\s/.。．｡․﹒]+[.。．｡․﹒])+[^\W\d_]{2,}  # a host, without a scheme
+    | (?:mailto|tel|sms|sip|xmpp|geo|tg|magnet|bitcoin):[\w+?]
+    | [a-z]:// | www\.\w | [@&]
+    | (?<!\d)\d{1,3}(?:\.\d{1,3}){3}(?!\d)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+LURES = {
+    "discord.gg/abc": "discord. gg/abc",
+    "t.me/evil": "t. me/evil",
+    "www.evil.example": "www. evil. example",
+    "evil.example/pay-now": "evil. example/pay-now",
+    "WWW.EVIL.COM": "WWW. EVIL. COM",
+    "ｅｖｉｌ．ｃｏｍ": "evil. com",
+    "evil。com and evil｡com": "evil。 com and evil。 com",
+    "evil․com": "evil. com",
+    "i❤.ws (evil).ws": "i❤. ws (evil). ws",
+    "пример.рф": "пример. рф",
+    "www.1/x": "www. 1/x",
+    "192.0.2.7/login": "192. 0.2.7/login",
+    "mailto:x@y.z": "mailto: x＠y.z",
+    "tel:+4930123": "tel: +4930123",
+    "&commat;everyone &#64;here ＆commat;all": "＆commat;everyone ＆#64;here ＆commat;all",
+    "https://evil.example": "https:/ /evil. example",
+    "momentum.py": "momentum. py",
+}
+
+
+@pytest.mark.parametrize("lure", LURES)
+def test_nothing_that_others_wrote_can_be_tapped(lure: str) -> None:
+    assert TAPPABLE.search(lure), "the pattern of this test knows it"
+    assert harmless(f"look: {lure} now") == f"look: {LURES[lure]} now"
+    halt = ModeChange("paper", "disabled", lure, NOW, lure)
+    order, lockout = replace(ORDER, engine=lure, ticker=lure), Lockout(lure, lure, lure, NOW)
+    title, body = told(
+        Digest("disabled", modes=some(halt), waiting=some(order), lockouts=some(lockout)), link=None
+    )
+    assert not TAPPABLE.search("\n".join([title, *body]))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("limit 150.25, stop 0.5", "down 3.5% at 14:30:05 UTC.", "on 02.03.2026", "v2.10.1", "1,234.50 USD"),
+        *(
+            "earnings: wait. Then look",
+            "ratio 2:1",
+            "BTC/USD",
+            "BRK.B, in the U.S.",
+            "momentum.v2",
+            "and so on...",
+            "2026-03-02T14:30:00Z",
+        ),
+    ],
+)
+def test_prices_times_and_sentences_stay_as_they_are(words: str) -> None:
+    assert harmless(words) == words
+
+
+@given(st.lists(st.decimals("0", 10**9, places=4) | st.times().map(str), min_size=1, max_size=5))
+@settings(max_examples=100)
+def test_and_so_do_all_amounts_and_times(amounts: list[object]) -> None:
+    words = ", ".join(map(str, amounts))
+    assert harmless(words) == words
+
+
+pieces = st.sampled_from(
+    [
+        *("discord", "evil", "example", "com", "gg", "x", "www", "é", "中国", "ｃｏｍ", "xn--p1ai", "1", "192"),
+        *(
+            ".",
+            ".",
+            ".",
+            "。",
+            "．",
+            "｡",
+            "․",
+            "﹒",
+            "⒈",
+            ":",
+            "://",
+            "/",
+            "@",
+            "&",
+            "＆",
+            "-",
+            "_",
+            ")",
+            "…",
+            "❤",
+        ),
+        *("mailto:", "tel:", "TG:", " ", "\u200b", "\u00ad", "\n"),
+    ]
+)
+
+
+@given(st.lists(pieces, max_size=25).map("".join) | st.text(max_size=200), st.integers(1, 200))
+@settings(max_examples=500)
+def test_whatever_others_wrote_cannot_be_tapped(words: str, longest: int) -> None:
+    assert not TAPPABLE.search(harmless(words, longest))
 
 
 texts = st.text(max_size=120)
