@@ -23,6 +23,7 @@ from app.fields import StrictForm
 from app.settings import Settings, SettingsError
 
 FormType = TypeVar("FormType", bound=StrictForm)
+NOT_TEXT = "what was given holds bytes that are not UTF-8"
 
 
 class Command(click.Group):
@@ -32,9 +33,11 @@ class Command(click.Group):
         try:
             return super().invoke(context)
         except (SettingsError, EmbeddedError, DeskError) as error:
-            fail(str(error))
+            words = str(error)
+            # It may name what was given, in which bytes that are no text stand in disguise.
+            fail(NOT_TEXT if any("\ud800" <= character <= "\udfff" for character in words) else words)
         except UnicodeError:
-            fail("what was given holds bytes that are not UTF-8")
+            fail(NOT_TEXT)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == "42P01":
                 fail("the database has no tables of this version: run countersign db upgrade")

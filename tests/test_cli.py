@@ -286,6 +286,7 @@ def test_bytes_that_are_no_text_are_refused(run: Run, environment: Environment, 
         countersign(environment | {"LC_ALL": "C"}, *add, given=b"\xff\xfe correct horse\n")
     )
     assert "not UTF-8" in refused(run("token", "revoke", "\udcff"))
+    assert "not UTF-8" in refused(run("user", "deactivate", "\udcff"))
     assert "cannot be stored" in refused(run("mode", "paper", "--reason", "\udcff"))
     assert desk.sql("SELECT count(*) FROM accounts") == [(0,)]
 
