@@ -47,16 +47,18 @@ def longer(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None
 class Alarm:
     """Cuts a connection that stays silent for too long, unless it is stopped before."""
 
-    __slots__ = ("_due", "_fileno", "_seconds", "_timer")
+    __slots__ = ("_due", "_fileno", "_loop", "_seconds", "_timer")
 
     def __init__(self, loop: Any, fileno: int) -> None:
+        self._loop = loop
         self._fileno = fileno
         self._seconds = _bounds.get(fileno, LONGEST)
-        self._timer = loop.timer(self._seconds)
         self._start()
 
     def _start(self) -> None:
+        # Another timer each time: one that has rung is over at once when it is started again.
         self._due = time.monotonic() + self._seconds
+        self._timer = self._loop.timer(self._seconds)
         self._timer.start(self._ring)
 
     def stop(self) -> None:
@@ -64,6 +66,8 @@ class Alarm:
 
     def _ring(self) -> None:
         if time.monotonic() > self._due + STOOD_STILL:
+            self._timer.close()
+            self._loop.update_now()
             self._start()  # the database has the same time again, for it stood still as well
             return
         # Whoever waits wakes up by this and finds what is left to read, which is an end in the middle.

@@ -139,7 +139,7 @@ def test_who_has_none_hears_so_before_anything_is_typed(
     plain.wait_for_url("**/trading")
     plain.get_by_role("button", name="Go live…").click()
     expect(plain.get_by_text("set one up on your Account page")).to_be_visible()
-    expect(plain.get_by_label("Reason")).to_have_count(0)
+    expect(plain.get_by_label("Type LIVE")).to_have_count(0)
     assert server.sql("SELECT trading_mode FROM risk_configs") == [("paper",)]
 
 
