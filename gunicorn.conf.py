@@ -1,6 +1,7 @@
 """The server's settings; `countersign serve` starts gunicorn with them."""
 
 import fcntl
+import gc
 import os
 import resource
 import shutil
@@ -50,11 +51,12 @@ import socket  # noqa: E402
 
 from gunicorn.glogging import Logger  # noqa: E402
 
-from app import accepting, logs, metrics, waiting  # noqa: E402
+from app import accepting, answering, logs, metrics, waiting  # noqa: E402
 from app.settings import Settings  # noqa: E402
 
 waiting.install()
 accepting.install()
+answering.install()
 settings = Settings.from_environment()
 logs.hide(settings.secrets)
 logs.configure(form=settings.log_format, level=settings.log_level, for_people=settings.embedded)
@@ -108,6 +110,9 @@ limit_request_line = 8190
 limit_request_field_size = 8190
 
 
+GARBAGE = 20_000  # objects that were made and are still there
+
+
 def on_starting(server) -> None:
     for warning in settings.warnings:
         server.log.warning(warning)
@@ -131,6 +136,11 @@ def post_worker_init(worker) -> None:
     gevent.spawn(app.extensions["figures"])  # what is decided from now on counts, whoever asks when
     keeper.start(app, database_url(settings))
     gevent.spawn(end_waiting, worker, app.extensions["live"])
+    # What is loaded by now stays, and is not to be looked through for garbage again and again. What a request
+    # leaves behind is gone without that, but for a few rings.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 10, 10)
 
 
 def end_waiting(worker, live) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -23,7 +22,7 @@ from gevent import get_hub
 patient = psycopg.waiting.wait_poll
 
 LONGEST = 12.0  # seconds; statements take less (SESSION_SETTINGS in app/desk/transaction.py) but for `longer`
-STOOD_STILL = 1.0  # seconds by which an alarm is late where not the database, but this machine stood still
+TICK = 0.5  # seconds
 _bounds: dict[int, float] = {}  # of connections with shorter time-outs, by their file descriptors
 
 
@@ -44,35 +43,42 @@ def longer(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None
         _bounds[fileno] = usual
 
 
-class Alarm:
-    """Cuts a connection that stays silent for too long, unless it is stopped before."""
+class Watch:
+    """Cuts each connection of a loop that stays silent for too long.
 
-    __slots__ = ("_due", "_fileno", "_loop", "_seconds", "_timer")
+    It counts ticks rather than time: while this machine stands still there are none, and then not the database is
+    to blame. And a timer for each statement would cost an order more than a place in a dictionary does.
+    """
 
-    def __init__(self, loop: Any, fileno: int) -> None:
+    def __init__(self, loop: Any) -> None:
+        self.left: dict[int, float] = {}  # seconds, by file descriptor
         self._loop = loop
-        self._fileno = fileno
-        self._seconds = _bounds.get(fileno, LONGEST)
-        self._start()
+        self._watchers: dict[tuple[int, int], Any] = {}
+        self._timer = loop.timer(TICK, TICK, ref=False)
+        self._timer.start(self._tick)
 
-    def _start(self) -> None:
-        # Another timer each time: one that has rung is over at once when it is started again.
-        self._due = time.monotonic() + self._seconds
-        self._timer = self._loop.timer(self._seconds)
-        self._timer.start(self._ring)
+    def watcher(self, fileno: int, events: int) -> Any:
+        """gevent's. It is kept, for one file descriptor is as good as another of the same number."""
+        found = self._watchers.get((fileno, events))
+        if found is None or found.active:
+            found = self._watchers[fileno, events] = self._loop.io(fileno, events)
+        return found
 
-    def stop(self) -> None:
-        self._timer.close()
+    def _tick(self) -> None:
+        for fileno, left in list(self.left.items()):
+            self.left[fileno] = left - TICK
+            if left <= 0:
+                # Whoever waits wakes up by this and finds what is left to read, which is an end in the middle.
+                with socket.socket(fileno=os.dup(fileno)) as connection, suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
-    def _ring(self) -> None:
-        if time.monotonic() > self._due + STOOD_STILL:
-            self._timer.close()
-            self._loop.update_now()
-            self._start()  # the database has the same time again, for it stood still as well
-            return
-        # Whoever waits wakes up by this and finds what is left to read, which is an end in the middle.
-        with socket.socket(fileno=os.dup(self._fileno)) as connection, suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+
+def _watch_of(hub: Any) -> Watch:
+    try:
+        watch: Watch = hub.countersign_watch
+    except AttributeError:
+        watch = hub.countersign_watch = Watch(hub.loop)
+    return watch
 
 
 def wait(generator: Any, fileno: int, interval: float = 0.0, timeout: float | None = None) -> Any:
@@ -85,17 +91,15 @@ def wait(generator: Any, fileno: int, interval: float = 0.0, timeout: float | No
     try:
         wanted = next(generator)
         hub = get_hub()
-        alarm = Alarm(hub.loop, fileno)
+        watch = _watch_of(hub)
+        left = watch.left
+        left[fileno] = _bounds.get(fileno, LONGEST)
         try:
             while True:
-                watcher = hub.loop.io(fileno, int(wanted))
-                try:
-                    hub.wait(watcher)
-                finally:
-                    watcher.close()
+                hub.wait(watch.watcher(fileno, int(wanted)))
                 wanted = generator.send(wanted)
         finally:
-            alarm.stop()
+            del left[fileno]
     except StopIteration as end:
         return end.value
 

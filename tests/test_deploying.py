@@ -31,6 +31,7 @@ def gunicorn(monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: str) -> 
     monkeypatch.setattr("gevent.monkey.patch_all", lambda: None)
     monkeypatch.setattr("app.waiting.install", lambda: None)
     monkeypatch.setattr("app.accepting.install", lambda: None)
+    monkeypatch.setattr("app.answering.install", lambda: None)
     return runpy.run_path(str(PROJECT / "gunicorn.conf.py"))
 
 

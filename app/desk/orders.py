@@ -220,6 +220,7 @@ def _decide(actor: Actor, new: NewOrder, desk: gate.Desk, now: datetime) -> Show
     decision = gate.decide(gate_order(new), desk, now)
     waits = decision.outcome is Outcome.PENDING_APPROVAL
     timeout = timedelta(minutes=desk.config.operator_approval.approval_timeout_minutes)
+    at = rfc3339(now)
     return {
         "id": str(uuid.uuid4()),
         "engine": actor.name,
@@ -227,9 +228,9 @@ def _decide(actor: Actor, new: NewOrder, desk: gate.Desk, now: datetime) -> Show
         "trading_mode": desk.mode.value,
         "status": decision.outcome.value,
         "reasons": [{"code": reason.code.value, "detail": reason.detail} for reason in decision.reasons],
-        "created_at": rfc3339(now),
+        "created_at": at,
         "expires_at": rfc3339(now + timeout) if waits else None,
-        "decided_at": None if waits else rfc3339(now),
+        "decided_at": None if waits else at,
         "decided_by": None if waits else GATE,
         "decision_note": None,
     }
@@ -247,7 +248,7 @@ def _parameters(actor: Actor, decided: Shown) -> dict[str, Any]:
         **decided,
         "account_id": actor.account_id,
         "reasons": strict_json.dumps(decided["reasons"]) if decided["reasons"] else "[]",
-        "after": strict_json.dumps(decided),
+        "after": strict_json.dumps_texts(decided),
         "request_id": actor.request_id,
     }
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import psycopg
@@ -99,31 +99,39 @@ LOOK_AGAIN = """
 """
 
 
+@dataclass(slots=True)
+class Turn:
+    """Of whoever holds `lock`; `users` counts those who wait as well."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+
+
 class Turns:
     """One at a time of each; the others wait here, where they have no connection and stand in nobody's way."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._turns: dict[Hashable, tuple[threading.Lock, Counter[str]]] = {}
+        self._turns: dict[Hashable, Turn] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def of(self, key: Hashable) -> Iterator[None]:
         """Raises SQLAlchemy's TimeoutError, as a pool does."""
         with self._lock:
-            turn, users = self._turns.setdefault(key, (threading.Lock(), Counter()))
-            users["all"] += 1
+            turn = self._turns.setdefault(key, Turn())
+            turn.users += 1
         try:
-            if not turn.acquire(timeout=self._patience):
+            if not turn.lock.acquire(timeout=self._patience):
                 raise PoolTimeout(f"{key} has too much of this under way")
             try:
                 yield
             finally:
-                turn.release()
+                turn.lock.release()
         finally:
             with self._lock:
-                users["all"] -= 1
-                if not users["all"]:
+                turn.users -= 1
+                if not turn.users:
                     del self._turns[key]
 
 
@@ -293,7 +301,8 @@ def _first_statement(
 def _run(
     connection: PoolProxiedConnection, statement: str, parameters: Mapping[str, Any] | None
 ) -> psycopg.Cursor[Any]:
-    cursor: Any = connection.cursor()
+    kept = connection.info  # as long as the driver's connection is; to make another cursor takes a while
+    cursor: Any = kept.get("cursor") or kept.setdefault("cursor", connection.cursor())
     return cast("psycopg.Cursor[Any]", cursor.execute(statement, parameters))
 
 

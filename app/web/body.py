@@ -11,7 +11,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask import Response, request
+from flask import Request, Response, request
 from gevent import Timeout, monkey
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 
@@ -39,6 +39,11 @@ def answer(data: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return _written(strict_json.dumps(data), status, headers)
 
 
+def answer_texts(data: Any, status: int, headers: Mapping[str, str]) -> Response:
+    """The same where all is texts, as in an order."""
+    return _written(strict_json.dumps_texts(data), status, headers)
+
+
 def answer_unless_known(text: str | bytes, tag: str, **more: str) -> Response:
     """JSON that is written already, with its ETag, or 304 where If-None-Match has it. No other condition is for
     reading."""
@@ -62,11 +67,10 @@ def _written(text: str | bytes, status: int, headers: Mapping[str, str] | None) 
 
 def read_form(kind: type[FormType], *, may_be_missing: bool = False) -> FormType:
     """The body as a valid form. 415, 400 or 422 otherwise, naming the field."""
-    if may_be_missing and not (
-        request.content_type or request.content_length or "Transfer-Encoding" in request.headers
-    ):
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    if may_be_missing and not (asked.content_type or asked.content_length or "Transfer-Encoding" in asked.headers):
         return kind.from_json({})
-    if request.mimetype != "application/json":
+    if asked.mimetype != "application/json":
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json")
     try:
         body = strict_json.loads(whole_body())
@@ -90,19 +94,20 @@ def whole_body() -> bytes:
     A client that stalls holds a connection of the server, so it gets so many seconds in all. A server that ends
     the input by itself makes a body that was cut short look whole.
     """
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
     # Without a server of greenlets nobody would ring the alarm.
     alarm = Timeout(BODY_WITHIN, _TooSlow) if monkey.is_module_patched("socket") else nullcontext()
     try:
         with alarm:
-            body = request.get_data()
-            if request.content_length is None:
-                request.stream.read(1)  # 413 where a chunked body goes on beyond the limit
+            body = asked.get_data()
+            if asked.content_length is None:
+                asked.stream.read(1)  # 413 where a chunked body goes on beyond the limit
     except _TooSlow:
         detail = f"the body did not arrive within {BODY_WITHIN} seconds: nothing was changed"
         raise Refusal(HTTPStatus.REQUEST_TIMEOUT, detail) from None
     except ParseException as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, "the chunks of the body cannot be told apart") from error
-    if request.content_length not in (None, len(body)):
+    if asked.content_length not in (None, len(body)):
         raise Refusal(HTTPStatus.BAD_REQUEST, "the body is shorter than its Content-Length")
     return body
 

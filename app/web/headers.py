@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -31,15 +31,15 @@ HSTS = "max-age=31536000"
 
 def _add_headers(response: Response) -> Response:
     headers = response.headers
-    headers.extend(ALWAYS)
-    headers.add("X-Request-ID", g.get("request_id", ""))
-    if request.endpoint != "static" or response.status_code >= 400:
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    headers.extend((*ALWAYS, ("X-Request-ID", g.get("request_id", ""))))
+    if asked.endpoint != "static" or response.status_code >= 400:
         headers["Cache-Control"] = "no-store"
         if "Vary" in headers:
             response.vary.update(("Cookie", "Authorization"))
         else:
             headers["Vary"] = "Cookie, Authorization"
-    if request.is_secure:
+    if asked.is_secure:
         headers["Strict-Transport-Security"] = HSTS
     return response
 

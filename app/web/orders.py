@@ -20,6 +20,7 @@ from app.live import hub
 from app.web import guard
 from app.web.body import (
     answer,
+    answer_texts,
     page_of,
     read_choice,
     read_form,
@@ -51,7 +52,7 @@ def post_order() -> Response:
     if not made:
         return answer(order)
     order = venues.sent_on(actor(), order)
-    return answer(order, HTTPStatus.CREATED, {"Location": f"{API}/orders/{order['id']}"})
+    return answer_texts(order, HTTPStatus.CREATED, {"Location": f"{API}/orders/{order['id']}"})
 
 
 @blueprint.get("/orders")
