@@ -34,6 +34,7 @@ from app.last_used import LastUsed
 from app.live import Hub
 from app.notifier import Notifier
 from app.settings import Settings
+from app.shelf import ShelfPool
 from app.venues import Venue
 from app.venues.alpaca import Alpaca
 from app.venues.counted import Counted
@@ -139,6 +140,7 @@ def _driver(settings: Settings, name: str, *, size: int) -> dict[str, Any]:
         "url": database_url(settings),
         "isolation_level": "AUTOCOMMIT",
         "pool_reset_on_return": None,  # whoever begins a transaction on one of these ends it
+        "poolclass": ShelfPool,
         **_pool(name, size=size),
     }
 

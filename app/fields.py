@@ -110,7 +110,14 @@ JSON_TYPES: Mapping[type[Field], tuple[tuple[type, ...], str]] = {
 
 def json_type(field: Field) -> tuple[tuple[type, ...], str]:
     """The exact Python types that a field takes from JSON, and their name for people."""
-    return next(JSON_TYPES[kind] for kind in type(field).__mro__ if kind in JSON_TYPES)
+    kind = type(field)
+    found = _json_types.get(kind)
+    if found is None:
+        found = _json_types[kind] = next(JSON_TYPES[each] for each in kind.__mro__ if each in JSON_TYPES)
+    return found
+
+
+_json_types: dict[type[Field], tuple[tuple[type, ...], str]] = {}
 
 
 class StrictForm(Form):

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg.waiting
-from gevent import get_hub
+from gevent import get_hub, getcurrent
 
 patient = psycopg.waiting.wait_poll
 
@@ -52,6 +52,7 @@ class Watch:
 
     def __init__(self, loop: Any) -> None:
         self.left: dict[int, float] = {}  # seconds, by file descriptor
+        self.alarms: dict[Any, tuple[float, BaseException]] = {}  # seconds and what is raised, by greenlet
         self._loop = loop
         self._watchers: dict[tuple[int, int], Any] = {}
         self._timer = loop.timer(TICK, TICK, ref=False)
@@ -71,6 +72,11 @@ class Watch:
                 # Whoever waits wakes up by this and finds what is left to read, which is an end in the middle.
                 with socket.socket(fileno=os.dup(fileno)) as connection, suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
+        for greenlet, (left, error) in list(self.alarms.items()):
+            if greenlet in self.alarms:  # or an alarm before this one has ended it
+                self.alarms[greenlet] = (left - TICK, error)
+                if left <= 0:
+                    greenlet.throw(error)
 
 
 def _watch_of(hub: Any) -> Watch:
@@ -79,6 +85,24 @@ def _watch_of(hub: Any) -> Watch:
     except AttributeError:
         watch = hub.countersign_watch = Watch(hub.loop)
     return watch
+
+
+class Within:
+    """Raises `error` in this greenlet where what is done in here takes longer than so many seconds, counted in
+    ticks too: while the machine stands still nobody is slow."""
+
+    __slots__ = ("_alarms", "_error", "_greenlet", "_seconds")
+
+    def __init__(self, seconds: float, error: BaseException) -> None:
+        self._seconds, self._error = seconds, error
+
+    def __enter__(self) -> None:
+        self._greenlet = getcurrent()
+        self._alarms = _watch_of(get_hub()).alarms
+        self._alarms[self._greenlet] = (self._seconds, self._error)
+
+    def __exit__(self, *error: object) -> None:
+        del self._alarms[self._greenlet]
 
 
 def wait(generator: Any, fileno: int, interval: float = 0.0, timeout: float | None = None) -> Any:

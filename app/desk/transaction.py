@@ -57,8 +57,9 @@ OWN_RULES = _take("pg_advisory_xact_lock", "10s")
 
 # The same on the path of an order, where every word is time: the settings of the connection say how long it waits
 # for the lock, and what stalls afterwards is cut off by the server. Columns are worked out from left to right.
+# That it is READ COMMITTED is a setting of the connection too.
 BEGIN_DECISION = f"""
-    BEGIN ISOLATION LEVEL READ COMMITTED;
+    BEGIN;
     SELECT pg_advisory_xact_lock_shared({RULES_LOCK}),
            set_config('statement_timeout', '1s', true), set_config('lock_timeout', '1s', true)"""
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Request, Response, request
-from gevent import Timeout, monkey
+from gevent import monkey
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 
 from app import strict_json
@@ -20,6 +20,7 @@ from app.desk.errors import Invalid, NotFound
 from app.desk.times import rfc3339
 from app.domain.symbols import normalize_ticker
 from app.fields import StrictForm
+from app.waiting import Within
 from app.web.errors import Refusal
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def whole_body() -> bytes:
     """
     asked: Request = request._get_current_object()  # type: ignore[attr-defined]
     # Without a server of greenlets nobody would ring the alarm.
-    alarm = Timeout(BODY_WITHIN, _TooSlow) if monkey.is_module_patched("socket") else nullcontext()
+    alarm = Within(BODY_WITHIN, _TooSlow()) if monkey.is_module_patched("socket") else nullcontext()
     try:
         with alarm:
             body = asked.get_data()

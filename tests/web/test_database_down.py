@@ -86,6 +86,7 @@ def test_where_a_database_that_hangs_has_all_connections_that_is_the_reason(
 ) -> None:
     """Which `busy`, and "try again", would hide."""
     client = app.test_client()
+    app.extensions.pop("no_database_at", None)  # of another test, a moment ago
     with app.app_context():
         engine = db.engines["credentials"]
     patience, engine.pool._timeout = engine.pool._timeout, 0.1  # type: ignore[attr-defined]
