@@ -15,7 +15,7 @@ from sqlalchemy.util import queue
 
 
 class Shelf(queue.QueueCommon[Any]):
-    """The one that was used last is taken first. To take from a deque is one step for all threads, and so is to add
+    """The one that was used last is taken first. Taking from a deque is one step for all threads, and so is adding
     to it."""
 
     def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
