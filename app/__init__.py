@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import psycopg
 from flask import Flask
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
@@ -33,6 +32,7 @@ from app.extensions import csrf, db, migrate
 from app.last_used import LastUsed
 from app.live import Hub
 from app.notifier import Notifier
+from app.round_trip import Line
 from app.settings import Settings
 from app.shelf import ShelfPool
 from app.venues import Venue
@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     db.init_app(app)
+    app.teardown_appcontext_funcs.clear()  # it ends a session that nobody here has: app/desk/transaction.py
     migrate.init_app(app, db, directory=str(schema.migrations()))
     csrf.init_app(app)
     _prepare_connections(app)
@@ -170,9 +171,9 @@ def _prepare_connections(app: Flask) -> None:
             event.listen(db.engines[pool], "connect", partial(_prepare, pool, first))
 
 
-def _prepare(pool: str | None, first: str, connection: Any, record: object) -> None:
+def _prepare(pool: str | None, first: str, connection: Any, entry: Any) -> None:
     connection.execute(first)
     connection.commit()
     waiting.bound(connection, SHORT_SILENCE if pool in (DECISIONS, CREDENTIALS, FIGURES) else waiting.LONGEST)
-    if pool == DECISIONS:
-        connection.cursor_factory = psycopg.ClientCursor  # it sends several statements at once
+    if pool in (DECISIONS, CREDENTIALS):
+        entry.info["line"] = Line(connection)

@@ -1,6 +1,7 @@
-"""Where connections lie that nobody uses: the queue of SQLAlchemy's pool, without a lock as long as nobody waits.
+"""Where connections lie that nobody uses: SQLAlchemy's pool, with less in the way of who takes one.
 
-Its own takes one at each coming and going, which among greenlets costs an order more than the pool's other work.
+Its own queue takes a lock at each coming and going, and what it hands out is wrapped up to be given back whatever
+happens to it. Both cost an order more than all else that the pool does.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy.pool import QueuePool
+import psycopg
+from sqlalchemy.pool import Pool, QueuePool
 from sqlalchemy.util import queue
+
+from app.round_trip import Line
 
 
 class Shelf(queue.QueueCommon[Any]):
@@ -82,3 +86,47 @@ class ShelfPool(QueuePool):
     """SQLAlchemy's pool in everything else."""
 
     _queue_class = Shelf
+
+    def take(self) -> Any:
+        """An entry of this pool (SQLAlchemy's ManagesConnection), connected, to be given back to it. Raises what
+        connecting raises, and SQLAlchemy's TimeoutError where all are taken for too long."""
+        entry: Any = self._do_get()
+        try:
+            entry.get_connection()
+        except BaseException:
+            self.give_back(entry)
+            raise
+        return entry
+
+    def give_back(self, entry: Any) -> None:
+        self._do_return_conn(entry)
+
+
+class Taken:
+    """A connection of a ShelfPool, until it is given back or thrown away; the pool's "connect" has left a `Line`
+    with each."""
+
+    __slots__ = ("_entry", "_pool", "line")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = cast("ShelfPool", pool)
+        self._entry = self._pool.take()
+        self.line: Line = self._entry.info["line"]
+
+    def give_back(self) -> None:
+        """Whatever was not committed on it is rolled back; where that fails, by the server, for it is closed."""
+        try:
+            if not self.line.is_idle:
+                self.line.ask(b"ROLLBACK")
+        except psycopg.Error:
+            self._entry.invalidate()
+        except BaseException:
+            self._entry.invalidate()
+            raise
+        finally:
+            self._pool.give_back(self._entry)
+
+    def throw_away(self) -> None:
+        """It is closed, and the next one to come is connected anew."""
+        self._entry.invalidate()
+        self._pool.give_back(self._entry)

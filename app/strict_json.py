@@ -28,13 +28,9 @@ def loads(text: str | bytes) -> Any:
     """Read JSON from a stranger; fractions become Decimal. Raises Malformed, saying what is wrong."""
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        value = json.loads(
-            decoded,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_number(Decimal),
-            parse_int=_number(int),
-        )
+        if decoded.startswith("\ufeff"):
+            raise Malformed("not JSON: it begins with a byte order mark")
+        value = FROM_STRANGERS.decode(decoded)
         # In UTF-8 only what is escaped can be no character, and only what opens can nest.
         if isinstance(text, str) or "\\" in decoded or decoded.count("{") + decoded.count("[") > MAX_DEPTH:
             _check_text_and_depth(value)
@@ -69,11 +65,7 @@ _texts = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 def loads_stored(text: str | bytes) -> Any:
     """Read JSON that the database gave back: whatever it holds is readable, and no digit is lost."""
-    return json.loads(
-        text,
-        parse_float=Decimal,
-        parse_int=lambda digits: int(digits) if len(digits) <= MAX_NUMBER_CHARACTERS else Decimal(digits),
-    )
+    return STORED.decode(text if isinstance(text, str) else text.decode())
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -99,6 +91,19 @@ def _number(kind: type[int] | type[Decimal]) -> Any:
         raise Malformed(f"the number {text[:40]} is out of range")
 
     return read
+
+
+# Made once: `json.loads` makes a decoder for each text.
+FROM_STRANGERS = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_constant,
+    parse_float=_number(Decimal),
+    parse_int=_number(int),
+)
+STORED = json.JSONDecoder(
+    parse_float=Decimal,
+    parse_int=lambda digits: int(digits) if len(digits) <= MAX_NUMBER_CHARACTERS else Decimal(digits),
+)
 
 
 def _can_be_written(value: int | Decimal) -> bool:

@@ -20,12 +20,13 @@ from app.desk import moves, rules
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Forbidden, NotFound
 from app.desk.times import rfc3339
-from app.desk.transaction import Decisions, Statement, deciding, reading, recording
+from app.desk.transaction import Decisions, deciding, reading, recording
 from app.domain import gate
 from app.domain.gate import Outcome
 from app.domain.lifecycle import Mover, OrderStatus, status_at
 from app.domain.risk import TradingMode
 from app.models import Order
+from app.round_trip import Statement
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -159,7 +160,7 @@ def submit(
     another of that engine that is not final.
     """
     with deciding(READ, {"ticker": new.ticker, "token_id": sender.token_id}) as decisions:
-        now, mode, stored, lockouts, *holder = decisions.first_row()
+        now, mode, stored, lockouts, *holder = decisions.first_row
         actor = _confirmed(sender, tuple(holder) if holder[0] else None)
         if now is not None:
             desk = rules.desk_from(mode, stored, lockouts)

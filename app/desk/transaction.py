@@ -8,23 +8,22 @@ the lock was granted. So, when a stop has been acknowledged, nothing decided und
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
-from psycopg.pq import TransactionStatus
-from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app import waiting
 from app.desk.actor import Actor
 from app.extensions import db
+from app.round_trip import Line, Statement
+from app.shelf import Taken
 
 RULES_LOCK = 0x436F756E746572  # "Counter": any constant does, as long as nobody else uses it
 
@@ -38,7 +37,7 @@ CREDENTIALS = "credentials"
 
 AT_ONCE = 2.0  # seconds within which a connection that is dead says so
 
-PARAMETER = re.compile(r"%\((\w+)\)s")
+First = TypeVar("First")
 
 
 def _take(lock: str, patience: str) -> str:
@@ -194,42 +193,22 @@ def taking(session: Session, seconds: int) -> Iterator[None]:
         yield
 
 
-class Statement:
-    """A statement that every connection of the decisions' pool has planned before: `sql` has %(name)s parameters.
-
-    It is called by name and with literals, so that several of them go to the server in one round trip; each has a
-    snapshot of its own all the same.
-    """
-
-    def __init__(self, name: str, sql: str) -> None:
-        names = list(dict.fromkeys(PARAMETER.findall(sql)))
-        self.prepare = f"PREPARE {name} AS {sql % {each: f'${place}' for place, each in enumerate(names, 1)}}"
-        self.call = f"EXECUTE {name}({', '.join(f'%({each})s' for each in names)})"
-
-
 class Decisions:
-    """A transaction on the path of an order: the driver itself, for every round trip counts."""
+    """A transaction on the path of an order, where every round trip counts."""
 
-    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
-        self._cursor = cursor
-
-    def first_row(self) -> tuple[Any, ...]:
-        """Of the statement that ran last, which has one."""
-        row = self._cursor.set_result(-1).fetchone()
-        if row is None:
-            raise RuntimeError("the statement was to have a row")
-        return cast("tuple[Any, ...]", row)
+    def __init__(self, line: Line, first: tuple[Any, ...]) -> None:
+        self._line = line
+        self.first_row = first
 
     def count(self, statement: Statement, parameters: Mapping[str, Any], *, engine_id: int) -> tuple[Any, ...]:
         """The first row, read after the engine's own lock was granted: until the commit nobody else reads so."""
-        lock = f"SELECT pg_advisory_xact_lock({ENGINE_LOCKS + engine_id})"
-        self._cursor.execute(f"{lock}; {statement.call}", parameters)
-        return self.first_row()
+        lock = b"SELECT pg_advisory_xact_lock(%d); " % (ENGINE_LOCKS + engine_id)
+        return self._line.row(self._line.ask(lock + statement.call(self._line, parameters))[-1])
 
     def write_and_commit(self, statement: Statement, parameters: Mapping[str, Any]) -> int:
         """How many rows the statement wrote, for good."""
-        self._cursor.execute(f"{statement.call}; COMMIT", parameters)
-        return self._cursor.set_result(0).rowcount
+        written, *_ = self._line.ask(statement.call(self._line, parameters) + b"; COMMIT")
+        return written.command_tuples or 0
 
 
 @contextmanager
@@ -238,36 +217,25 @@ def deciding(first: Statement, parameters: Mapping[str, Any]) -> Iterator[Decisi
 
     Whatever has not been written and committed by its end is rolled back.
     """
-    connection, cursor = _first_statement(DECISIONS, f"{BEGIN_DECISION}; {first.call}", parameters)
+    begin = f"{BEGIN_DECISION}; ".encode()
+    taken, row = _first_statement(
+        DECISIONS, lambda line: line.row(line.ask(begin + first.call(line, parameters))[-1])
+    )
     try:
-        yield Decisions(cursor)
-        _end(cursor)
-    except BaseException:
-        try:
-            _end(cursor)
-        except psycopg.Error:
-            connection.invalidate()
-        raise
+        yield Decisions(taken.line, row)
     finally:
-        connection.close()  # back into the pool
-
-
-def _end(cursor: psycopg.Cursor[Any]) -> None:
-    if cursor.connection.info.transaction_status is not TransactionStatus.IDLE:
-        cursor.execute("ROLLBACK")
+        taken.give_back()
 
 
 def look_up(query: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """One row by one statement, with a snapshot of its own: for what is asked at every request."""
-    connection, cursor = _first_statement(CREDENTIALS, query, parameters)
-    with closing(connection):
-        return cursor.fetchone()
+    taken, row = _first_statement(CREDENTIALS, lambda line: line.cursor.execute(query, parameters).fetchone())
+    taken.give_back()
+    return cast("tuple[Any, ...] | None", row)
 
 
-def _first_statement(
-    pool: str, statement: str, parameters: Mapping[str, Any] | None = None
-) -> tuple[PoolProxiedConnection, psycopg.Cursor[Any]]:
-    """A connection of `pool` on which `statement` has run, which must not be one that changes anything for good.
+def _first_statement(pool: str, run: Callable[[Line], First]) -> tuple[Taken, First]:
+    """A connection of `pool` on which `run` has run, which must not be what changes anything for good.
 
     There is no ping before each use. A connection that turns out to be dead is replaced, once: after a restart of
     the server all of the pool is dead. Where that took long to find out, the server hangs, and another would too.
@@ -275,41 +243,27 @@ def _first_statement(
     began = time.monotonic()
     engine = db.engines[pool]
     connections = engine.pool
-    connection = engine.raw_connection()
+    taken = Taken(connections)
     try:
-        return connection, _run(connection, statement, parameters)
+        return taken, run(taken.line)
     except psycopg.OperationalError:
-        if not _is_dead(connection):
-            connection.driver_connection.rollback()  # type: ignore[union-attr]
-            connection.close()
+        if not taken.line.connection.closed:
+            taken.give_back()
             raise
-        connection.invalidate()
+        taken.throw_away()
         if time.monotonic() - began > AT_ONCE:
             raise
     except BaseException:
-        connection.invalidate()
+        taken.throw_away()
         raise
     if engine.pool is connections:  # or somebody has thrown the dead ones away already
         engine.dispose()
-    connection = engine.raw_connection()
+    taken = Taken(engine.pool)
     try:
-        return connection, _run(connection, statement, parameters)
+        return taken, run(taken.line)
     except BaseException:
-        connection.invalidate()
+        taken.throw_away()
         raise
-
-
-def _run(
-    connection: PoolProxiedConnection, statement: str, parameters: Mapping[str, Any] | None
-) -> psycopg.Cursor[Any]:
-    kept = connection.info  # as long as the driver's connection is; to make another cursor takes a while
-    cursor: Any = kept.get("cursor") or kept.setdefault("cursor", connection.cursor())
-    return cast("psycopg.Cursor[Any]", cursor.execute(statement, parameters))
-
-
-def _is_dead(connection: PoolProxiedConnection) -> bool:
-    driver: Any = connection.driver_connection
-    return driver is None or bool(driver.closed)
 
 
 @contextmanager
