@@ -201,6 +201,27 @@ def _last_day(page: Page) -> None:
     section.evaluate("section => section.scrollIntoView()")
 
 
+def _accounts(page: Page) -> None:
+    page.goto("/accounts")
+    page.get_by_text("Add a token").click()
+
+
+def _refused(page: Page) -> None:
+    page.goto("/accounts")
+    page.get_by_text("Add a person").click()
+    page.get_by_label("Name", exact=True).fill("bob")
+    page.get_by_label("First password").fill("short")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("alert").wait_for()
+
+
+def _shown_once(page: Page) -> None:
+    _accounts(page)
+    page.get_by_label("Account", exact=True).fill("momentum")
+    page.get_by_role("button", name="Make a token").click()
+    page.get_by_role("button", name="Copy").wait_for()
+
+
 # What there is to see: a name, who looks, what is on the desk, and what is done before the picture is taken.
 Act = Callable[[Page], object]
 PICTURES: tuple[tuple[str, str, str, Act | None], ...] = (
@@ -218,6 +239,10 @@ PICTURES: tuple[tuple[str, str, str, Act | None], ...] = (
     ("broken", "admin", "broken", None),
     ("crowd", "operator", "crowd", None),
     ("halted", "admin", "day", lambda page: page.get_by_role("button", name="Halt trading").click()),
+    ("accounts", "admin", "day", _accounts),
+    ("accounts-refused", "admin", "day", _refused),
+    ("shown-once", "admin", "day", _shown_once),
+    ("account", "operator", "day", lambda page: page.goto("/account")),
 )
 # The same of a desk before a venue.
 AT_THE_VENUE: tuple[tuple[str, str, str, Act | None], ...] = (

@@ -95,7 +95,7 @@ def test_a_token_is_made_copied_and_revoked(page: Page, sign_in: SignIn, server:
     expect(table).to_contain_text("by ada")
     table.get_by_role("button", name="Revoke").click()
     page.get_by_role("button", name="Revoke").click()
-    expect(page.get_by_text("No token holds.")).to_be_visible()
+    expect(page.get_by_text("There is no token in force.")).to_be_visible()
     assert server.sql("SELECT count(*) FROM tokens WHERE revoked_at IS NULL") == [(0,)]
 
 

@@ -178,7 +178,7 @@ def test_to_load_anew_what_shows_a_secret_makes_no_other_one(ada: Browser, desk:
         assert shown_once(ada.post(f"/accounts/{path}", **fields).text)
         again = ada.post(f"/accounts/{path}", **fields | {"name": f"{role}-2"})
         assert again.status_code == 303
-        assert "shown once" in ada.get("/accounts").text
+        assert "shown once only" in ada.get("/accounts").text
     assert desk.sql("SELECT name FROM accounts ORDER BY id") == [("ada",), ("viewer",), ("engine",)]
     form = {"form_id": "reset", "confirmed": "yes"}
     assert shown_once(ada.post("/accounts/people/viewer/password", **form).text)
