@@ -93,7 +93,8 @@ def _or_again(form: str, act: Callable[[], Any], **labels: str) -> Any:
 
 
 def _shown_before() -> Any:
-    return plain.back("accounts.page", "error", "That was done already. The secret it made is shown once only: make another if nobody kept it.")
+    said = "That was done already. The secret it made is shown once only: make another if nobody kept it."
+    return plain.back("accounts.page", "error", said)
 
 
 def _ask(

@@ -31,16 +31,22 @@ ORDERS = """
 """
 
 
+def upgrade_to(revision: str, url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the version did of which that revision was the newest."""
+    upgrade = command.upgrade
+    with monkeypatch.context() as earlier:
+        earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, revision))
+        schema.upgrade(url)
+
+
 def test_it_gives_way_to_whoever_is_at_work_and_tries_again(
     app: Flask, postgres_server: URL, migrated: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody who reads a table, as a dump does, would otherwise have every request wait behind the migration."""
-    upgrade, waited = command.upgrade, threading.Event()
+    waited = threading.Event()
     monkeypatch.setattr(schema, "PATIENCE", "200ms")
     with new_database(postgres_server) as url, connect(url) as other, app.app_context():
-        with monkeypatch.context() as earlier:
-            earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, "0008"))
-            schema.upgrade(url)
+        upgrade_to("0008", url, monkeypatch)
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM accounts")
 
@@ -63,13 +69,10 @@ def test_it_gives_way_to_whoever_is_at_work_and_tries_again(
 def test_where_nobody_lets_go_it_says_so_and_changes_nothing_more(
     app: Flask, postgres_server: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upgrade = command.upgrade
     monkeypatch.setattr(schema, "PATIENCE", "50ms")
     monkeypatch.setattr(schema, "BETWEEN", 0.0)
     with new_database(postgres_server) as url, connect(url) as other, app.app_context():
-        with monkeypatch.context() as earlier:
-            earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, "0008"))
-            schema.upgrade(url)
+        upgrade_to("0008", url, monkeypatch)
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM accounts")
         with pytest.raises(SettingsError, match="in use"):
@@ -80,11 +83,8 @@ def test_where_nobody_lets_go_it_says_so_and_changes_nothing_more(
 def test_from_each_earlier_version(
     revision: str, app: Flask, postgres_server: URL, migrated: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upgrade = command.upgrade
     with new_database(postgres_server) as url, connect(url) as connection, app.app_context():
-        with monkeypatch.context() as earlier:
-            earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, revision))
-            schema.upgrade(url)
+        upgrade_to(revision, url, monkeypatch)
         assert catalog(url) != catalog(migrated)
         before: list[Any] = []
         known = "seq"
@@ -104,11 +104,8 @@ def test_one_that_has_the_bounds_of_0004_under_an_older_version(
     app: Flask, postgres_server: URL, migrated: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the first release 0002 had them for a while."""
-    upgrade = command.upgrade
     with new_database(postgres_server) as url, connect(url) as connection, app.app_context():
-        with monkeypatch.context() as earlier:
-            earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, "0004"))
-            schema.upgrade(url)
+        upgrade_to("0004", url, monkeypatch)
         connection.execute("UPDATE alembic_version SET version_num = '0003'")
         schema.upgrade(url)
         assert catalog(url) == catalog(migrated)
