@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     db.init_app(app)
-    app.teardown_appcontext_funcs.clear()  # it ends a session that nobody here has: app/desk/transaction.py
+    app.teardown_appcontext_funcs.clear()  # Flask-SQLAlchemy's would end db.session, which nobody here may use
     migrate.init_app(app, db, directory=str(schema.migrations()))
     csrf.init_app(app)
     _prepare_connections(app)

@@ -29,6 +29,7 @@ class Line:
         self.connection = connection
         self.cursor = connection.cursor()  # for one statement at a time; to make another one takes a while
         self._wire = connection.pgconn
+        # It keeps what it finds out about the connection (encoding, time zone), which is not changed any more.
         self._transformer = Transformer(connection)
 
     @property
@@ -48,6 +49,8 @@ class Line:
 
     def row(self, result: PGresult) -> tuple[Any, ...]:
         """The first one, as Python has it. Raises psycopg.InterfaceError where there is none."""
+        if not result.ntuples:  # of which psycopg in C and in Python say different things
+            raise psycopg.InterfaceError("the statement was to have a row")
         self._transformer.set_pgresult(result)
         row: tuple[Any, ...] = self._transformer.load_row(0, tuple)
         return row

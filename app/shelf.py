@@ -83,9 +83,11 @@ class Shelf(queue.QueueCommon[Any]):
 
 
 class ShelfPool(QueuePool):
-    """SQLAlchemy's pool in everything else."""
+    """SQLAlchemy's pool in everything else, but that one which was disposed of keeps nothing: what was taken then
+    is closed as it comes back, rather than whenever the collector finds it."""
 
     _queue_class = Shelf
+    _is_over = False
 
     def take(self) -> Any:
         """An entry of this pool (SQLAlchemy's ManagesConnection), connected, to be given back to it. Raises what
@@ -99,7 +101,13 @@ class ShelfPool(QueuePool):
         return entry
 
     def give_back(self, entry: Any) -> None:
+        if self._is_over:
+            entry.close()
         self._do_return_conn(entry)
+
+    def dispose(self) -> None:
+        self._is_over = True
+        super().dispose()
 
 
 class Taken:
@@ -114,7 +122,8 @@ class Taken:
         self.line: Line = self._entry.info["line"]
 
     def give_back(self) -> None:
-        """Whatever was not committed on it is rolled back; where that fails, by the server, for it is closed."""
+        """What is not committed is rolled back, unless its COMMIT is under way. Where that cannot be said to the
+        server the connection is closed."""
         try:
             if not self.line.is_idle:
                 self.line.ask(b"ROLLBACK")
@@ -128,5 +137,7 @@ class Taken:
 
     def throw_away(self) -> None:
         """It is closed, and the next one to come is connected anew."""
-        self._entry.invalidate()
-        self._pool.give_back(self._entry)
+        try:
+            self._entry.invalidate()
+        finally:
+            self._pool.give_back(self._entry)

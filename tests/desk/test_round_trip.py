@@ -15,16 +15,20 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import errors
+from sqlalchemy import Pool
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import round_trip
-from app.desk.transaction import DECISIONS
+from app.desk import transaction
+from app.desk.transaction import CREDENTIALS, DECISIONS, _first_statement
 from app.extensions import db
 from app.round_trip import Line, Statement
 from app.shelf import Taken
+from tests.at_once import until
 from tests.database import connect
 from tests.serving import Desk
 
+PLACES = 8  # at most
 WHO = b"SELECT pg_backend_pid()"
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
@@ -173,33 +177,157 @@ class TestTaken:
         thrown = take()
         thrown.throw_away()
         assert thrown.line.connection.closed
-        all_of_them = [take() for _ in range(8)]
+        all_of_them = [take() for _ in range(PLACES)]
         assert all(taken.line.is_idle for taken in all_of_them)
         for taken in all_of_them:
             taken.give_back()
 
+    @pytest.mark.parametrize("error", [psycopg.OperationalError, KeyboardInterrupt])
     def test_a_place_whose_connection_cannot_be_made_anew_is_free_again(
-        self, take: Callable[[], Taken], monkeypatch: pytest.MonkeyPatch
+        self, error: type[BaseException], take: Callable[[], Taken], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pool: Any = db.engines[DECISIONS].pool
         take().throw_away()
 
         def refused(entry: object) -> Any:
-            raise psycopg.OperationalError("refused")
+            raise error
 
-        monkeypatch.setattr(pool, "_invoke_creator", refused)
-        for _ in range(10):  # more than there are places
-            with pytest.raises(psycopg.OperationalError):
+        monkeypatch.setattr(db.engines[DECISIONS].pool, "_invoke_creator", refused)
+        for _ in range(PLACES + 1):
+            with pytest.raises(error):
                 take()
         monkeypatch.undo()
         take().give_back()
 
+    def test_those_of_a_pool_that_was_disposed_of_are_closed_as_they_come_back(
+        self, take: Callable[[], Taken], desk: Desk
+    ) -> None:
+        held = [take() for _ in range(3)]
+        held.pop().give_back()
+        db.engines[DECISIONS].dispose()
+        again = take()
+        for taken in held:
+            assert not taken.line.connection.closed
+            taken.give_back()
+            assert taken.line.connection.closed
+        assert not again.line.connection.closed
+        again.give_back()
+        deciders = "datname = current_database() AND application_name = 'countersign decisions'"
+        until(lambda: desk.sql(f"SELECT count(*) FROM pg_stat_activity WHERE {deciders}") == [(1,)])
+
     def test_where_all_are_taken_it_says_so(
         self, take: Callable[[], Taken], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        held = [take() for _ in range(8)]
+        held = [take() for _ in range(PLACES)]
         monkeypatch.setattr(db.engines[DECISIONS].pool, "_timeout", 0.1)
         with pytest.raises(PoolTimeout):
             take()
         for taken in held:
             taken.give_back()
+
+
+def is_busy(line: Line) -> Any:
+    return line.ask(b"DO $$ BEGIN RAISE 'not now' USING ERRCODE = 'lock_not_available'; END $$")
+
+
+def stays_in_a_transaction(line: Line) -> Any:
+    line.ask(b"BEGIN")
+    return is_busy(line)
+
+
+def is_wrong(line: Line) -> Any:
+    return line.ask(b"SELECT 1 / 0")
+
+
+def dies(line: Line) -> Any:
+    return line.ask(b"SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def is_interrupted(line: Line) -> Any:
+    line.connection.pgconn.send_query(b"SELECT 'what somebody else asked for'")
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("pool", [DECISIONS, CREDENTIALS])
+@pytest.mark.usefixtures("desk")
+class TestFirstStatement:
+    @pytest.fixture(autouse=True)
+    def of_the_application(self, app: Flask, pool: str) -> Iterator[None]:
+        with app.app_context():
+            db.engines[pool].dispose()
+            yield
+
+    @pytest.mark.parametrize(
+        ("fails", "error"),
+        [
+            (is_busy, errors.LockNotAvailable),
+            (stays_in_a_transaction, errors.LockNotAvailable),
+            (is_wrong, errors.DivisionByZero),
+            (dies, psycopg.OperationalError),
+            (is_interrupted, KeyboardInterrupt),
+        ],
+    )
+    def test_whatever_happens_in_it_no_place_is_lost_and_the_next_one_hears_its_own(
+        self, fails: Callable[[Line], Any], error: type[BaseException], pool: str
+    ) -> None:
+        for _ in range(PLACES + 1):
+            with pytest.raises(error):
+                _first_statement(pool, fails)
+        connections: Any = db.engines[pool].pool
+        assert connections.checkedout() == 0
+        taken = [Taken(connections) for _ in range(connections.size())]
+        assert [one.line.row(one.line.ask(b"SELECT 1")[-1]) for one in taken] == [(1,)] * connections.size()
+        for one in taken:
+            one.give_back()
+
+    def test_of_a_pool_that_died_all_are_replaced_at_once(self, pool: str, desk: Desk) -> None:
+        taken = [Taken(db.engines[pool].pool) for _ in range(3)]
+        for one in taken:
+            one.give_back()
+        desk.sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'countersign %%'"
+        )
+        tried: list[Line] = []
+
+        def asks(line: Line) -> Any:
+            tried.append(line)
+            return line.row(line.ask(b"SELECT 1")[-1])
+
+        replaced, answer = _first_statement(pool, asks)
+        assert answer == (1,)
+        assert (len(tried), tried[0].connection.closed) == (2, True)
+        another, answer = _first_statement(pool, asks)
+        assert (answer, len(tried)) == ((1,), 3)
+        for one in (replaced, another):
+            one.give_back()
+
+    def test_those_that_live_stay_where_one_was_replaced_already(self, pool: str) -> None:
+        engine = db.engines[pool]
+
+        def dies_while_another_finds_it_out(line: Line) -> Any:
+            if not line.connection.closed and engine.pool is first:
+                engine.dispose()
+                pools.append(engine.pool)
+                dies(line)
+            return line.row(line.ask(b"SELECT 1")[-1])
+
+        first = engine.pool
+        pools: list[Pool] = []
+        taken, answer = _first_statement(pool, dies_while_another_finds_it_out)
+        assert answer == (1,)
+        taken.give_back()
+        assert pools == [engine.pool]
+
+    def test_where_it_took_long_to_find_out_another_one_is_not_tried(
+        self, pool: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transaction, "AT_ONCE", 0.0)
+        tried: list[Line] = []
+
+        def hangs(line: Line) -> Any:
+            tried.append(line)
+            return dies(line)
+
+        with pytest.raises(psycopg.OperationalError):
+            _first_statement(pool, hangs)
+        assert len(tried) == 1
