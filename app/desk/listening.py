@@ -78,7 +78,8 @@ class Listener:
         else:
             self._failures = 0
             self._compare(rows, {report.client_order_id: report for report in listed})
-        if leads and self._failures in (0, SILENT_AFTER):
+        # Not once only: to write it down may fail, and who leads now may have asked in vain before.
+        if leads and (self._failures == 0 or self._failures >= SILENT_AFTER):
             with reading() as session:
                 known = at_venue.answers(session, self.mode)
             if known is not (self._failures == 0):

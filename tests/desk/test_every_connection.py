@@ -64,6 +64,13 @@ MOST = {
     CREDENTIALS: 4,
 }  # connections that one process may have open at once
 
+# Of clients: the server cleans up in transactions of its own.
+IN_A_TRANSACTION = """
+    SELECT application_name, state, query FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+      AND backend_type = 'client backend' AND xact_start IS NOT NULL
+"""
+
 
 @pytest.fixture(autouse=True)
 def nobody_stalls() -> None:
@@ -154,8 +161,7 @@ def test_a_decision_leaves_no_trace_on_the_connection_that_it_used(desk: Desk, a
 def test_a_credential_is_looked_up_without_a_transaction_that_stays_open(desk: Desk, app: Flask) -> None:
     with app.app_context():
         assert settings_by(look_up) == ORDERS | {"application_name": "countersign credentials"}
-        mine = "datname = current_database() AND pid <> pg_backend_pid()"
-        assert desk.sql(f"SELECT count(*) FROM pg_stat_activity WHERE {mine} AND xact_start IS NOT NULL") == [(0,)]
+        assert desk.sql(IN_A_TRANSACTION) == []
 
 
 def test_a_database_that_prefers_otherwise_is_overruled(postgres_server: URL, tmp_path: Path) -> None:
@@ -211,8 +217,7 @@ def test_an_act_that_fails_leaves_no_lock_and_no_transaction_behind(desk: Desk, 
     with app.app_context(), pytest.raises(ZeroDivisionError):
         fail()
     assert desk.sql("SELECT trading_mode FROM risk_configs") == [("paper",)]
-    mine = "datname = current_database() AND pid <> pg_backend_pid()"
-    assert desk.sql(f"SELECT count(*) FROM pg_stat_activity WHERE {mine} AND xact_start IS NOT NULL") == [(0,)]
+    assert desk.sql(IN_A_TRANSACTION) == []
     assert desk.sql(ADVISORY_LOCKS) == [(0,)]
 
 

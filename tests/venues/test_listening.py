@@ -100,6 +100,43 @@ def test_a_venue_that_does_not_answer_is_told_once_and_so_is_that_it_does_again(
     assert events == [("paper", {"answers": False}), ("paper", {"answers": True})]
 
 
+def fall_silent(listener: Listener, venue: Venue, **by: bool) -> None:
+    venue.fails = 503
+    for _ in range(SILENT_AFTER):
+        passes(listener, 60)
+        listener.ask(**by)
+
+
+def test_where_it_could_not_be_written_down_at_once_it_is_at_the_next_question(
+    pair: tuple[uuid.UUID, uuid.UUID],
+    listener: Listener,
+    venue: Venue,
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stalled(*told: Any) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as busy:
+        busy.setattr(at_venue, "tell_whether_it_answers", stalled)
+        with pytest.raises(TimeoutError):
+            fall_silent(listener, venue)
+    assert silent_since(desk) is None
+    passes(listener, 60)
+    listener.ask()
+    assert silent_since(desk) is not None
+
+
+def test_whoever_leads_from_now_on_tells_what_it_found_out_before(
+    pair: tuple[uuid.UUID, uuid.UUID], listener: Listener, venue: Venue, desk: Desk
+) -> None:
+    fall_silent(listener, venue, leads=False)
+    assert silent_since(desk) is None, "the one that leads may hear it"
+    passes(listener, 60)
+    listener.ask()
+    assert silent_since(desk) is not None
+
+
 def test_it_is_asked_less_often_while_it_does_not_answer(
     pair: tuple[uuid.UUID, uuid.UUID], listener: Listener, venue: Venue
 ) -> None:
