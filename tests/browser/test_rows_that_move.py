@@ -66,6 +66,30 @@ def test_a_tap_does_not_hit_the_order_that_came_in_above(
     assert statuses(server) == {"ZZZ": "released", "BBB": "pending_approval", "CCC": "pending_approval"}
 
 
+def test_the_time_left_goes_on_once_that_was_read(
+    open_page: OpenPage, stop_clock: StopClock, sign_in: SignIn, send_order: SendOrder, server: Server
+) -> None:
+    page = open_page()
+    stop_clock(page)
+    send_order("BBB")
+    sign_in(page)
+    awake(page)
+    page.clock.run_for(SETTLED)
+    place = middle(approve(page, "BBB"))
+    sooner(server, send_order, "ZZZ")
+    look_again(page)
+    order(page, "ZZZ").wait_for()
+    page.mouse.click(*place)
+    expect(order(page, "ZZZ")).to_contain_text(MOVED)
+    page.clock.run_for(6000)
+    expect(order(page, "ZZZ")).not_to_contain_text(MOVED)
+    shown = order(page, "BBB").locator('[data-slot="left"]')
+    for _ in range(2):
+        left = shown.inner_text()
+        page.clock.run_for(1000)
+        expect(shown).not_to_have_text(left)
+
+
 def test_a_click_does_not_hit_the_row_that_the_strip_pushed_down(
     page: Page,
     stop_clock: StopClock,

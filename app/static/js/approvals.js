@@ -144,7 +144,8 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
 
     /** Once a second: the time that each has left, and the rows that have had their say. */
     tick() {
-      if (this.forgetStrays() || !this.$store.desk.now || list.overdue(Date.now())) this.draw();
+      const { now } = this.$store.desk;   // always, for it is what brings the next second here
+      if (this.forgetStrays() || !now || list.overdue(Date.now())) this.draw();
       else this.showTime();
     },
 
