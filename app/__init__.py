@@ -140,7 +140,7 @@ def _driver(settings: Settings, name: str, *, size: int) -> dict[str, Any]:
     return {
         "url": database_url(settings),
         "isolation_level": "AUTOCOMMIT",
-        "pool_reset_on_return": None,  # whoever begins a transaction on one of these ends it
+        "pool_reset_on_return": None,  # app/shelf.py ends what was begun on one of these
         "poolclass": ShelfPool,
         **_pool(name, size=size),
     }

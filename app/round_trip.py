@@ -55,6 +55,10 @@ class Line:
         row: tuple[Any, ...] = self._transformer.load_row(0, tuple)
         return row
 
+    def last_row(self, statements: bytes) -> tuple[Any, ...]:
+        """Run them; the first row of the last one, which has one."""
+        return self.row(self.ask(statements)[-1])
+
     def literal(self, value: Any) -> bytes:
         """As it stands in a statement."""
         return b"NULL" if value is None else bytes(self._transformer.as_literal(value))

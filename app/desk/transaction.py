@@ -203,7 +203,7 @@ class Decisions:
     def count(self, statement: Statement, parameters: Mapping[str, Any], *, engine_id: int) -> tuple[Any, ...]:
         """The first row, read after the engine's own lock was granted: until the commit nobody else reads so."""
         lock = b"SELECT pg_advisory_xact_lock(%d); " % (ENGINE_LOCKS + engine_id)
-        return self._line.row(self._line.ask(lock + statement.call(self._line, parameters))[-1])
+        return self._line.last_row(lock + statement.call(self._line, parameters))
 
     def write_and_commit(self, statement: Statement, parameters: Mapping[str, Any]) -> int:
         """How many rows the statement wrote, for good."""
@@ -218,9 +218,7 @@ def deciding(first: Statement, parameters: Mapping[str, Any]) -> Iterator[Decisi
     Whatever has not been written and committed by its end is rolled back.
     """
     begin = f"{BEGIN_DECISION}; ".encode()
-    taken, row = _first_statement(
-        DECISIONS, lambda line: line.row(line.ask(begin + first.call(line, parameters))[-1])
-    )
+    taken, row = _first_statement(DECISIONS, lambda line: line.last_row(begin + first.call(line, parameters)))
     try:
         yield Decisions(taken.line, row)
     finally:

@@ -125,7 +125,6 @@ def press_where_it_stands(page: Page, ticker: str) -> None:
         if "moved" not in said.inner_text():
             break
         expect(said).to_be_hidden()
-    expect(order(page, ticker)).to_contain_text("Released by olga")
 
 
 def test_killed_it_is_said_with_the_age_of_what_is_shown_and_then_all_goes_on(

@@ -66,7 +66,7 @@ class TestLine:
     @given(data=st.data())
     def test_what_is_given_comes_back(self, line: Line, type_: str, values: Any, data: Any) -> None:
         given = data.draw(st.none() | values)
-        row = line.row(line.ask(b"SELECT CAST(%s AS %s)" % (line.literal(given), type_.encode()))[-1])
+        row = line.last_row(b"SELECT CAST(%s AS %s)" % (line.literal(given), type_.encode()))
         assert row == (given,)
 
     def test_each_statement_has_a_result(self, line: Line) -> None:
@@ -80,7 +80,7 @@ class TestLine:
             line.ask(b"UPDATE risk_configs SET version = 7; SELECT 1 / 0; UPDATE risk_configs SET version = 8")
         assert line.is_idle
         assert desk.sql("SELECT version FROM risk_configs") == [(1,)]
-        assert line.row(line.ask(b"SELECT 5")[-1]) == (5,)
+        assert line.last_row(b"SELECT 5") == (5,)
 
     def test_one_that_is_in_a_transaction_says_so(self, line: Line) -> None:
         assert line.is_idle
@@ -90,7 +90,7 @@ class TestLine:
         assert line.is_idle
 
     def test_a_connection_that_is_gone_is_an_error_of_it(self, line: Line, desk: Desk) -> None:
-        [pid] = line.row(line.ask(WHO)[-1])
+        [pid] = line.last_row(WHO)
         desk.sql("SELECT pg_terminate_backend(%s, 5000)", pid)
         for _ in range(2):
             with pytest.raises(psycopg.OperationalError):
@@ -98,7 +98,7 @@ class TestLine:
         assert line.connection.closed
 
     def test_a_notice_of_the_server_is_no_result(self, line: Line) -> None:
-        assert line.row(line.ask(b"DO $$ BEGIN RAISE WARNING 'attention'; END $$; SELECT 1")[-1]) == (1,)
+        assert line.last_row(b"DO $$ BEGIN RAISE WARNING 'attention'; END $$; SELECT 1") == (1,)
 
 
 class TestStatement:
@@ -107,7 +107,7 @@ class TestStatement:
         line.ask(statement.prepare.encode())
         given = {"a": Decimal("0.1"), "b": Decimal("1"), "c": "it's 100 %s", "more": object()}
         called = statement.call(line, given)
-        assert line.row(line.ask(called)[-1]) == (Decimal("0.9"), "it's 100 %s", Decimal("1"))
+        assert line.last_row(called) == (Decimal("0.9"), "it's 100 %s", Decimal("1"))
         assert called.startswith(b"EXECUTE sum(")
 
     def test_without_what_it_needs_nothing_is_sent(self, line: Line) -> None:
@@ -118,11 +118,11 @@ class TestStatement:
 class TestTaken:
     def test_is_the_same_one_again_with_its_statements(self, take: Callable[[], Taken]) -> None:
         first = take()
-        pid = first.line.row(first.line.ask(WHO)[-1])
+        pid = first.line.last_row(WHO)
         first.give_back()
         again = take()
-        assert again.line.row(again.line.ask(WHO)[-1]) == pid
-        assert again.line.row(again.line.ask(b"SELECT count(*) FROM pg_prepared_statements")[-1]) == (4,)
+        assert again.line.last_row(WHO) == pid
+        assert again.line.last_row(b"SELECT count(*) FROM pg_prepared_statements") == (4,)
         again.give_back()
 
     def test_what_was_not_committed_is_rolled_back(self, take: Callable[[], Taken], desk: Desk) -> None:
@@ -141,7 +141,7 @@ class TestTaken:
     ) -> None:
         """What comes back there would be taken for the answer to what is asked next."""
         taken = take()
-        pid = taken.line.row(taken.line.ask(WHO)[-1])
+        pid = taken.line.last_row(WHO)
 
         def interrupted(wire: object) -> Any:
             raise error
@@ -152,7 +152,7 @@ class TestTaken:
         monkeypatch.undo()
         taken.give_back()
         again = take()
-        assert again.line.row(again.line.ask(WHO)[-1]) != pid
+        assert again.line.last_row(WHO) != pid
         again.give_back()
         assert desk.sql("SELECT version FROM risk_configs") == [(1,)]
 
@@ -275,7 +275,7 @@ class TestFirstStatement:
         connections: Any = db.engines[pool].pool
         assert connections.checkedout() == 0
         taken = [Taken(connections) for _ in range(connections.size())]
-        assert [one.line.row(one.line.ask(b"SELECT 1")[-1]) for one in taken] == [(1,)] * connections.size()
+        assert [one.line.last_row(b"SELECT 1") for one in taken] == [(1,)] * connections.size()
         for one in taken:
             one.give_back()
 
@@ -291,7 +291,7 @@ class TestFirstStatement:
 
         def asks(line: Line) -> Any:
             tried.append(line)
-            return line.row(line.ask(b"SELECT 1")[-1])
+            return line.last_row(b"SELECT 1")
 
         replaced, answer = _first_statement(pool, asks)
         assert answer == (1,)
@@ -309,7 +309,7 @@ class TestFirstStatement:
                 engine.dispose()
                 pools.append(engine.pool)
                 dies(line)
-            return line.row(line.ask(b"SELECT 1")[-1])
+            return line.last_row(b"SELECT 1")
 
         first = engine.pool
         pools: list[Pool] = []
