@@ -49,14 +49,19 @@ def results_of(*acts: Callable[[], Any], seconds: float = 60) -> list[Any]:
     return results
 
 
-def until(true: Callable[[], Any], seconds: float = 20, what: str = "waited in vain") -> Any:
-    """Wait until `true()` is, and return what it says. While the machine stands still no time passes."""
+def until(
+    true: Callable[[], Any], seconds: float = 20, what: str = "waited in vain", *, every: float = 0.05
+) -> Any:
+    """Wait until `true()` is, and return what it says. While the machine stands still no time passes.
+
+    `every` is the pause between two calls, in seconds.
+    """
     deadline = time.monotonic() + seconds
     while not (said := true()):
         looked = time.monotonic()
         assert looked < deadline, what
-        time.sleep(0.05)
-        deadline += max(0, time.monotonic() - looked - 0.1)
+        time.sleep(every)
+        deadline += max(0, time.monotonic() - looked - every - 0.05)
     return said
 
 

@@ -65,10 +65,22 @@ CONTRACT = {
 GOES_ON = {"pending_approval", "sending", "unknown", "accepted", "partially_filled"}
 
 
-@pytest.mark.parametrize(("before", "after"), list(product([None, *OrderStatus], OrderStatus)))
-@pytest.mark.parametrize("mover", Mover)
-def test_these_moves_are_legal_and_no_others(before: OrderStatus | None, after: OrderStatus, mover: Mover) -> None:
-    assert is_legal(before, after, mover) is (mover in CONTRACT.get((before, after), ()))
+@pytest.mark.parametrize("trigger", Mover)
+def test_allows_exactly_the_transitions_of_the_contract(trigger: Mover) -> None:
+    wrong = [
+        f"{before} -> {after}: {allowed}, but should be {expected}"
+        for before, after in product([None, *OrderStatus], OrderStatus)
+        if (allowed := is_legal(before, after, trigger))
+        is not (expected := trigger in CONTRACT.get((before, after), ()))
+    ]
+    assert not wrong, f"{trigger}: " + "; ".join(wrong)
+
+
+def test_the_contract_names_known_states_and_triggers_only() -> None:
+    """A misspelt name in CONTRACT would allow nothing, and the comparison above would not notice."""
+    states, triggers = {None, *OrderStatus}, {*Mover}
+    assert {state for pair in CONTRACT for state in pair} <= states
+    assert set().union(*CONTRACT.values()) == triggers
 
 
 def test_nothing_leads_out_of_a_final_state_but_what_the_venue_has_all_the_same() -> None:
