@@ -21,7 +21,7 @@ from app.desk.steps import venue_order_id
 from app.desk.transaction import changing_rules
 from app.domain.lifecycle import LockoutType
 from app.domain.risk import TradingMode
-from app.venues import VenueOrder
+from app.venues import NoAnswer, NotSent, Report, VenueOrder
 from tests.at_once import at_once, until
 from tests.desk.orders import new_order
 from tests.serving import TESTER, Desk
@@ -340,6 +340,47 @@ def test_one_that_cannot_be_taken_up_does_not_stand_in_front_of_the_others(
         stumbling.setattr(Dispatch, "_claim", stumble)
         dispatch.once()
     assert desk.sql("SELECT count(*) FROM orders WHERE try_at <= clock_timestamp()") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("second", "becomes", "events"),
+    [
+        (NoAnswer("no answer in time"), "sending", ["order.send", "order.send"]),
+        (None, "accepted", ["order.send", "order.send", "order.venue"]),
+    ],
+    ids=["the second attempt is not answered", "the second attempt is accepted"],
+)
+def test_a_late_failure_of_an_older_attempt_does_not_undo_a_newer_one(
+    second: Exception | None,
+    becomes: str,
+    events: list[str],
+    release: Release,
+    dispatch: Dispatch,
+    venue: Venue,
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first process stands still; a second one sends the order; then the first one learns that its own request
+    was never sent. The order must not become `released` again, or it would be sent twice."""
+    alpaca = dispatch.venues["paper"]
+    send = alpaca.send
+    attempts: list[VenueOrder] = []
+
+    def attempt(order: VenueOrder) -> Report:
+        attempts.append(order)
+        if len(attempts) == 1:
+            later(desk, order_id)
+            dispatch.once()
+            raise NotSent("this process was held up")
+        if second is not None:
+            raise second
+        return send(order)
+
+    monkeypatch.setattr(alpaca, "send", attempt)
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    assert len(attempts) == 2
+    assert (status(desk, order_id), actions(desk, order_id)) == (becomes, ["order.submit", *events])
 
 
 @pytest.mark.parametrize("patiences", [0.5, 2.9])

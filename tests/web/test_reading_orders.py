@@ -145,6 +145,27 @@ class TestTheList:
         statuses = {item["id"]: item["status"] for item in engine.get("/orders").json["items"]}
         assert statuses[first["id"]] == "expired"
 
+    @pytest.mark.parametrize("query", ["", "status=expired", "ticker=AAPL", "client_order_id=late"])
+    def test_says_who_decided_an_order_whose_expiry_is_not_written_down(
+        self, engine: Api, operator: Api, desk: Desk, holding: None, query: str
+    ) -> None:
+        made = waiting(engine, client_order_id="late")
+        set_deadline(desk, made, -1)
+        for client in (engine, operator):
+            [item] = client.get(f"/orders?{query}").json["items"]
+            decision = {name: item[name] for name in ("status", "decided_by", "decided_at", "decision_note")}
+            assert decision == {
+                "status": "expired",
+                "decided_by": "system:deadline",
+                "decided_at": item["expires_at"],
+                "decision_note": None,
+            }
+        assert stored(desk, made) == "pending_approval"
+        # Once it is written down, the list answers the same.
+        engine.get(f"/orders/{made['id']}")
+        assert stored(desk, made) == "expired"
+        assert operator.get(f"/orders?{query}").json["items"] == [item]
+
     def test_by_ticker(self, engine: Api) -> None:
         made = {ticker: sent(engine, "released", ticker=ticker)["id"] for ticker in ("AAPL", "BTC/USD", "BRK.B")}
         for query, ticker in (("AAPL", "AAPL"), ("%20aapl", "AAPL"), ("btc/usd", "BTC/USD"), ("brk.b", "BRK.B")):
