@@ -16,6 +16,7 @@ import pytest
 from app import single_flight, strict_json
 
 API = "/api/admin/trading"
+SITTINGS, MAJORITY = 5, 3
 
 
 def at_once(*acts: Callable[[], Any], seconds: float = 60) -> list[Any]:
@@ -76,12 +77,17 @@ def in_one_of_three(sitting: Callable[[], Any]) -> Any:
     raise AssertionError("in none of three sittings")
 
 
-def in_time(sitting: Callable[[], float], bound: float = 2) -> None:
-    """Less than so many seconds in one of five sittings."""
+def in_time(sitting: Callable[[], float], bound: float = 2.0) -> None:
+    """Most of five sittings take less than `bound` seconds, on any machine: there is no allowance for a slow one.
+
+    A sitting that other work of the machine may have spoiled gives `math.inf`. It ends once three have agreed.
+    """
     took: list[float] = []
-    while not took or took[-1] >= bound:
-        assert len(took) < 5, took
+    within = 0
+    while within < MAJORITY:
         took.append(sitting())
+        within += took[-1] < bound
+        assert len(took) - within < MAJORITY, f"not below {bound} s in {MAJORITY} of {SITTINGS} sittings: {took}"
 
 
 def seats_taken(monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -259,9 +259,8 @@ def test_when_the_leader_is_killed_another_takes_over(served: Server) -> None:
         until(lambda: served.sql(PENDING) == [(0,)], 3)
         return took
 
-    for _ in range(3):
-        in_time(sitting, 3)
-    assert len(set(led)) == len(led)
+    in_time(sitting, 3)
+    assert len(set(led)) == len(led) >= 3
 
 
 def answers(caller: Caller) -> bool:

@@ -383,6 +383,27 @@ def test_a_late_failure_of_an_older_attempt_does_not_undo_a_newer_one(
     assert (status(desk, order_id), actions(desk, order_id)) == (becomes, ["order.submit", *events])
 
 
+def test_a_late_failure_does_not_bring_a_canceled_order_back(
+    release: Release,
+    dispatch: Dispatch,
+    engine: Actor,
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def attempt(order: VenueOrder) -> Report:
+        dispatch.cancel(engine, order_id)
+        later(desk, order_id)
+        dispatch.once()
+        raise NotSent("this process was held up")
+
+    monkeypatch.setattr(dispatch.venues["paper"], "send", attempt)
+    order_id = release()
+    dispatch.forward(order_id, TESTER)
+    assert (status(desk, order_id), actions(desk, order_id)[-1]) == ("canceled", "order.cancel")
+    assert "could not be forwarded" not in caplog.text
+
+
 @pytest.mark.parametrize("patiences", [0.5, 2.9])
 def test_a_not_found_is_not_believed_before_no_request_can_be_under_way_any_more(
     patiences: float, release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
