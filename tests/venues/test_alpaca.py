@@ -13,10 +13,11 @@ import pytest
 
 from app.domain.lifecycle import OrderStatus
 from app.venues import NoAnswer, NotSent, Refused, VenueOrder
-from app.venues.alpaca import PAGE, STATUSES, Alpaca
+from app.venues.alpaca import STATUSES, Alpaca
 from tests.venues.stand_in import KEY, Venue, standing_in
 
 PATIENCE = 1.0
+PAGE = 500  # orders, the most that Alpaca lists at once
 
 
 @pytest.fixture

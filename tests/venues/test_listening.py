@@ -9,13 +9,15 @@ import pytest
 
 from app.desk import at_venue
 from app.desk.dispatch import Dispatch
-from app.desk.listening import RARELY, SILENT_AFTER, Listener
+from app.desk.listening import Listener
 from app.desk.steps import venue_order_id
 from app.desk.transaction import reading
 from tests.serving import TESTER, Desk
 from tests.venues.sending import Release, hear, later, status
 from tests.venues.stand_in import Venue
 
+SILENT_AFTER = 3  # questions in a row
+RARELY = 30.0  # seconds
 LIST = "GET /v2/orders"
 
 

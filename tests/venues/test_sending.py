@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from app.desk import approvals, config, lockouts, orders
 from app.desk.actor import Actor
-from app.desk.dispatch import FRESH, Dispatch
+from app.desk.dispatch import Dispatch
 from app.desk.errors import Decided
 from app.desk.steps import venue_order_id
 from app.desk.transaction import changing_rules
@@ -38,6 +38,8 @@ from tests.venues.sending import (
     too_late,
 )
 from tests.venues.stand_in import Venue
+
+FRESH = 2.0  # seconds after its claim in which an order is sent
 
 # From released to the venue
 

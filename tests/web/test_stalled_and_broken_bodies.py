@@ -15,8 +15,6 @@ from contextlib import ExitStack, suppress
 import pytest
 from flask import Flask
 
-from app.web.body import BODY_WITHIN
-from app.web.guard import LARGEST_FORM
 from tests.at_once import Caller, in_time, timed
 from tests.conftest import API
 from tests.serving import Desk, Server
@@ -24,6 +22,9 @@ from tests.web.conftest import Browser
 
 JSON = "Content-Type: application/json"
 FORM = "Content-Type: application/x-www-form-urlencoded"
+# As the contract has them, and not as the code that is tested here does.
+BODY_WITHIN = 10  # seconds
+LARGEST_FORM = 64 * 1024  # bytes
 STALLED = 2100  # more than the connections that gunicorn gives two workers by itself
 
 Opener = Callable[[bytes], socket.socket]
