@@ -22,6 +22,7 @@ demo: $(DEMO_READY) $(FRONTEND_READY)
 
 test: setup
 	@sh tests/browser/ensure_chromium.sh $(BIN)
+	@sh tests/ensure_pgbouncer.sh
 	$(NPM) test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone

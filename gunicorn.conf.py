@@ -48,16 +48,24 @@ if os.environ.get("COUNTERSIGN_COUNTS_OF") != str(os.getpid()):
     os.environ["COUNTERSIGN_COUNTS_OF"] = str(os.getpid())
 
 import socket  # noqa: E402
+import sys  # noqa: E402
 
+import psycopg  # noqa: E402
+from gunicorn.arbiter import Arbiter  # noqa: E402
 from gunicorn.glogging import Logger  # noqa: E402
 
 from app import accepting, answering, logs, metrics, waiting  # noqa: E402
-from app.settings import Settings  # noqa: E402
+from app.outages import first_line  # noqa: E402
+from app.pooler import SharedSessions, require_session_pooling  # noqa: E402
+from app.settings import Settings, SettingsError  # noqa: E402
 
 waiting.install()
 accepting.install()
 answering.install()
-settings = Settings.from_environment()
+try:
+    settings = Settings.from_environment()
+except SettingsError as error:
+    sys.exit(f"countersign: {error}")
 logs.hide(settings.secrets)
 logs.configure(form=settings.log_format, level=settings.log_level, for_people=settings.embedded)
 logs.take_over()
@@ -131,6 +139,7 @@ def post_worker_init(worker) -> None:
     from app import database_url, keeper
 
     logs.of_greenlets(gevent.get_hub())
+    _refuse_shared_sessions(worker)
     app = worker.app.wsgi()
     metrics.begin()
     gevent.spawn(app.extensions["figures"])  # what is decided from now on counts, whoever asks when
@@ -141,6 +150,20 @@ def post_worker_init(worker) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE, 10, 10)
+
+
+def _refuse_shared_sessions(worker) -> None:
+    """Also where gunicorn was not started by `countersign serve`. A worker starts all the same while the database
+    does not answer: it serves errors until it does."""
+    if settings.database_url is None:
+        return
+    try:
+        require_session_pooling(settings.database_url)
+    except SharedSessions as error:
+        worker.log.critical("countersign: %s", error)
+        sys.exit(Arbiter.WORKER_BOOT_ERROR)  # which stops the server
+    except (SettingsError, psycopg.Error) as error:
+        worker.log.warning("whether a pooler shares sessions could not be checked: %s", first_line(error))
 
 
 def end_waiting(worker, live) -> None:

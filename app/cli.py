@@ -12,7 +12,7 @@ from functools import partial
 
 import click
 
-from app import accounts, create_app, embedded, messenger, people, second_factor, strict_json
+from app import accounts, create_app, database_url, embedded, messenger, people, second_factor, strict_json
 from app.command import Command, desk, fail, log_of_commands, me, migrate, valid
 from app.desk import audit, config, lockouts, moves, sealing
 from app.desk.errors import Conflict, Invalid
@@ -21,7 +21,9 @@ from app.domain.notices import trial
 from app.domain.risk import TradingMode
 from app.domain.roles import PEOPLE_ROLES, Role
 from app.forms import LockoutForm, ModeForm
-from app.settings import PROJECT, Settings, SettingsError, shipped
+from app.pooler import require_session_pooling
+from app.settings import Settings, SettingsError, server_folder, shipped
+from app.startup import wait_for_database
 
 PORT_PATIENCE = 5  # seconds: the workers of a killed server keep its port for a moment
 
@@ -34,7 +36,7 @@ def main() -> None:
 
 @main.command()
 def serve() -> None:
-    """Migrate the database, then serve on HOST and PORT."""
+    """Migrate the database, then serve on HOST and PORT: gunicorn, with wsgi:app and gunicorn.conf.py."""
     settings = Settings.from_environment()
     log_of_commands(settings)
     _check_port(settings)
@@ -42,6 +44,8 @@ def serve() -> None:
     database = embedded(settings) if settings.embedded else None
     if database:
         database.start()  # the lock that keeps it running passes on to gunicorn
+    else:
+        _require_database(settings)
     app = create_app(settings)
     with app.app_context():
         migrate(settings)
@@ -51,10 +55,20 @@ def serve() -> None:
     # Whoever answers requests never holds the key of the role that could alter the record.
     os.environ.pop("MIGRATION_DATABASE_URL", None)
     os.environ["INSTANCE_PATH"] = str(settings.instance)
-    # gunicorn looks for modules where it is started first: whoever starts us may have an `app` of their own there.
-    os.chdir(PROJECT)
-    server = ["-m", "gunicorn", "-c", str(shipped("gunicorn.conf.py")), "app:create_app()"]
-    os.execv(sys.executable, [sys.executable, *server])
+    # gunicorn imports modules from the current folder first, where the caller may have an `app` of its own.
+    os.chdir(server_folder())
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "wsgi:app"])
+
+
+def _require_database(settings: Settings) -> None:
+    """Wait until the databases of the settings answer, and refuse a pooler that does not pool sessions."""
+    for name, url in (
+        ("DATABASE_URL", settings.database_url),
+        ("MIGRATION_DATABASE_URL", settings.migration_url),
+    ):
+        if url is not None:
+            wait_for_database(url, name)
+    require_session_pooling(database_url(settings))
 
 
 def _check_port(settings: Settings) -> None:
@@ -258,7 +272,7 @@ def lockout_remove(lockout_id: object) -> None:
 @click.option("--reason", help="Required for paper and live.")
 def mode(to: str | None, reason: str | None) -> None:
     """Print the trading mode, or change it. `disabled` halts and needs no reason."""
-    with desk():
+    with desk(halts=to == TradingMode.DISABLED):
         present = TradingMode(config.read().trading_mode)
         if to is not None:
             given = {"trading_mode": to, "from": str(present), "reason": reason}

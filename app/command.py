@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn, TypeVar
 
 import click
+import psycopg
 from flask import Flask
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -20,6 +21,8 @@ from app.domain.roles import Role
 from app.embedded import EmbeddedError
 from app.extensions import db
 from app.fields import StrictForm
+from app.outages import first_line
+from app.pooler import require_session_pooling
 from app.settings import Settings, SettingsError
 
 FormType = TypeVar("FormType", bound=StrictForm)
@@ -44,6 +47,8 @@ class Command(click.Group):
             if isinstance(error, OperationalError):
                 fail(f"the database cannot be reached: {str(error.orig).strip().splitlines()[0]}")
             fail(f"the database does not do this: {str(error.orig).strip().splitlines()[0]}")
+        except psycopg.Error as error:
+            fail(f"the database cannot be reached: {first_line(error)}")
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError as error:
@@ -57,9 +62,11 @@ def fail(message: str, status: int = 1) -> NoReturn:
 
 
 @contextmanager
-def desk() -> Iterator[Flask]:
+def desk(*, halts: bool = False) -> Iterator[Flask]:
     """The application with its database at hand, in an application context.
 
+    A pooler that does not pool sessions is refused, except for a command that `halts`: a halt needs no more than
+    one transaction. Raises SettingsError and psycopg.Error.
     The embedded database is started when it does not run, and left to the others when they still use it.
     """
     settings = Settings.from_environment()
@@ -67,6 +74,8 @@ def desk() -> Iterator[Flask]:
     database = embedded(settings) if settings.embedded else None
     if database:
         database.start()
+    elif not halts:
+        require_session_pooling(database_url(settings))
     try:
         app = create_app(settings)
         with app.app_context():
@@ -90,6 +99,9 @@ def log_of_commands(settings: Settings) -> None:
 
 
 def migrate(settings: Settings) -> None:
+    """Bring the tables to this version, as the role that owns them. Raises SettingsError and psycopg.Error."""
+    if settings.migration_url:
+        require_session_pooling(settings.migration_url, "MIGRATION_DATABASE_URL")
     schema.upgrade(settings.migration_url or database_url(settings))
 
 

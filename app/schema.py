@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from app.advisory_locks import LockHolder, holder_query
 from app.settings import SettingsError, shipped
 
 MIGRATION_LOCK = 0x4D696772617465  # "Migrate"
@@ -22,18 +24,23 @@ OLDEST_SERVER = 14
 # A migration that waits for a table has everybody wait behind it, halts included: it gives way, and tries again.
 PATIENCE = "2s"
 TRIES, BETWEEN = 20, 3.0  # seconds
+LOCK_TIMEOUT = 60.0  # seconds
+LOCK_RETRY_EVERY = 0.5
+LOCK_REPORT_EVERY = 20.0  # between two log lines about the session that holds the lock
 
 
 def upgrade(url: URL) -> None:
     """Migrate the database at `url`. Several that start at once take turns; the later ones find it done.
 
     Raises SettingsError when the server is too old, the database cannot hold every character, its tables are of a
-    version that is not known here, or somebody keeps them for a minute and a half.
+    version that is not known here, or another session holds the migration lock for a minute, or the tables for a
+    minute and a half.
     """
-    engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
+    connecting = {"connect_timeout": 10, "application_name": f"countersign migration {os.getpid()}"}
+    engine = create_engine(url, poolclass=NullPool, connect_args=connecting)
     with engine.connect() as connection:
         _check_server(connection)
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        _take_lock(connection)
         connection.execute(text(f"SET lock_timeout = '{PATIENCE}'"))
         connection.commit()
         # Closing the connection gives the lock back, whatever happens.
@@ -46,6 +53,28 @@ def upgrade(url: URL) -> None:
             raise SettingsError(f"DATABASE_URL: the tables cannot be brought to this version: {error}") from error
         connection.commit()
     current_app.logger.info("the database is at the newest version")
+
+
+def _take_lock(connection: Connection) -> None:
+    """Take the migration lock; while another session holds it, log which. Raises SettingsError after a minute."""
+    began = time.monotonic()
+    reported_at: float | None = None
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": MIGRATION_LOCK}):
+        row = connection.execute(text(holder_query(MIGRATION_LOCK))).first()
+        connection.rollback()
+        now = time.monotonic()
+        holder = str(LockHolder.from_row(row)) if row else "a session that has just ended"
+        if now - began >= LOCK_TIMEOUT:
+            raise SettingsError(
+                f"DATABASE_URL: the migration lock was not free within {LOCK_TIMEOUT:.0f} s: held by {holder}."
+                " If that is no migration at work, end it with SELECT pg_terminate_backend(pid), and start again"
+            )
+        if row and (reported_at is None or now - reported_at >= LOCK_REPORT_EVERY):
+            reported_at = now
+            message = "waiting for the migration lock, for up to %.0f s more: it is held by %s"
+            current_app.logger.warning(message, LOCK_TIMEOUT - (now - began), holder)
+        time.sleep(LOCK_RETRY_EVERY)
+    connection.commit()
 
 
 def _migrate(alembic: Config, connection: Connection) -> None:

@@ -39,6 +39,13 @@ def shipped(name: str) -> Path:
     return inside if inside.exists() else PROJECT / name
 
 
+def server_folder() -> Path:
+    """The folder with wsgi.py and gunicorn.conf.py, from which gunicorn finds both: the project's root, or
+    `app/deploy` in a wheel. No other module is in the latter, so it can go on the module search path."""
+    in_wheel = PACKAGE / "deploy"
+    return in_wheel if in_wheel.is_dir() else PROJECT
+
+
 class SettingsError(RuntimeError):
     """A setting that cannot be used; the message is one line that names it."""
 

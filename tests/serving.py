@@ -131,7 +131,7 @@ def serve(
     }
     log = open(instance / "server.log", "wb")  # noqa: SIM115 - it lives as long as the process
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "wsgi:app"],
+        [sys.executable, "-m", "gunicorn", "wsgi:app"],
         cwd=PROJECT,
         env=environment,
         stdout=log,

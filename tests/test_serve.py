@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ import psutil
 import pytest
 from sqlalchemy.engine import URL
 
+from app.settings import PROJECT
 from tests.at_once import Caller, results_of, until
 from tests.commands import COUNTERSIGN, Environment, bare, countersign, on_database, refused, said
 from tests.database import connect, new_database
@@ -187,6 +189,7 @@ def test_a_second_start_prints_no_password_keeps_everybody_signed_in_and_ends_wi
 ) -> None:
     with serving(first.instance, tmp_path) as desk:
         desk.wait_until_ready()
+        assert psutil.Process(desk.process.pid).cmdline()[-2:] == ["gunicorn", "wsgi:app"]
         assert "password" not in desk.output
         with httpx.Client(base_url=desk.url, cookies=first.cookies) as client:
             assert signed_in(client)
@@ -289,6 +292,19 @@ def test_a_host_that_is_none_of_ours_is_said_in_one_line(database: URL, tmp_path
     for host in ("192.0.2.1", "no-such-host.invalid"):
         line = refused(countersign(environment | {"HOST": host, "PORT": "8000"}, "serve"))
         assert line.startswith(f"HOST {host}, PORT 8000: ")
+
+
+def test_gunicorn_by_itself_names_an_invalid_setting_in_one_line(database: URL, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "wsgi:app"],
+        env=on_database(database, tmp_path) | {"PORT": "many"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "countersign: PORT must be a whole number from 1 to 65535, not 'many'\n"
 
 
 def test_on_a_database_of_ones_own_it_migrates_and_makes_nobody(postgres_server: URL, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_it_holds_all_that_serving_needs_and_nothing_of_what_only_tests_do(insta
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {name if name.startswith("app/") else f"app/{name}" for name in tree} <= names
-    assert {"app/gunicorn.conf.py", "app/deploy/roles.sql"} <= names
+    assert {"app/deploy/gunicorn.conf.py", "app/deploy/wsgi.py", "app/deploy/roles.sql"} <= names
     assert {name.partition("/")[0] for name in names} == {"app", f"countersign-{VERSION}.dist-info"}
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
 
