@@ -267,12 +267,16 @@ class Text(Length):
 
 
 class Between(NumberRange):
+    """An integer from `lowest` to `highest`. NumberRange makes a float of it, which fails from 309 digits on."""
+
     def __init__(self, lowest: int, highest: int) -> None:
         super().__init__(lowest, highest, f"must be from {lowest} to {highest}")
+        self.allowed = range(lowest, highest + 1)
 
     def __call__(self, form: Form, field: Field) -> None:
-        if not field.process_errors:  # it has been refused already, with a better reason
-            super().__call__(form, field)
+        # Where the field has errors, it was refused already, with a better reason.
+        if not field.process_errors and field.data not in self.allowed:
+            raise ValidationError(self.message)
 
 
 class Ids:

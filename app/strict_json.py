@@ -24,16 +24,43 @@ class Malformed(ValueError):
     """A text that is not JSON, or JSON that two readers could understand differently."""
 
 
+class OutOfRange(Malformed):
+    """An integer with more digits than MAX_NUMBER_CHARACTERS. `path` is the key that holds it, "" for the body."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path or 'the body'} holds an integer of more than {MAX_NUMBER_CHARACTERS} digits")
+        self.path = path
+
+
+class _HugeInteger:
+    """Stands for an integer that is not converted: the time to convert one grows with the square of its digits."""
+
+
+_HUGE = _HugeInteger()
+
+
 def loads(text: str | bytes) -> Any:
     """Read JSON from a stranger; fractions become Decimal. Raises Malformed, saying what is wrong."""
+    try:
+        return _loads(text, FROM_STRANGERS)
+    except OutOfRange:
+        return _loads(text, MARKING, check=True)  # once more, to name the key that holds the integer
+
+
+def _loads(text: str | bytes, decoder: json.JSONDecoder, *, check: bool = False) -> Any:
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         if decoded.startswith("\ufeff"):
             raise Malformed("not JSON: it begins with a byte order mark")
-        value = FROM_STRANGERS.decode(decoded)
+        value = decoder.decode(decoded)
         # In UTF-8 only what is escaped can be no character, and only what opens can nest.
-        if isinstance(text, str) or "\\" in decoded or decoded.count("{") + decoded.count("[") > MAX_DEPTH:
-            _check_text_and_depth(value)
+        if (
+            check
+            or isinstance(text, str)
+            or "\\" in decoded
+            or decoded.count("{") + decoded.count("[") > MAX_DEPTH
+        ):
+            _check_values(value)
     except UnicodeDecodeError:
         raise Malformed("the body is not UTF-8") from None
     except RecursionError:
@@ -81,24 +108,37 @@ def _constant(name: str) -> NoReturn:
     raise Malformed(f"{name} is not a JSON number")
 
 
-def _number(kind: type[int] | type[Decimal]) -> Any:
-    def read(text: str) -> int | Decimal:
-        try:
-            if len(text) <= MAX_NUMBER_CHARACTERS and _can_be_written(value := kind(text)):
-                return value
-        except InvalidOperation:  # an exponent beyond what even Decimal holds
-            pass
-        raise Malformed(f"the number {text[:40]} is out of range")
+def _fraction(text: str) -> Decimal:
+    try:
+        if len(text) <= MAX_NUMBER_CHARACTERS and _can_be_written(value := Decimal(text)):
+            return value
+    except InvalidOperation:  # an exponent beyond what even Decimal holds
+        pass
+    raise Malformed(f"the number {text[:40]} is out of range")
 
-    return read
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_NUMBER_CHARACTERS:
+        raise OutOfRange("")
+    return int(text)
+
+
+def _marked_integer(text: str) -> int | _HugeInteger:
+    return int(text) if len(text) <= MAX_NUMBER_CHARACTERS else _HUGE
 
 
 # Made once: `json.loads` makes a decoder for each text.
 FROM_STRANGERS = json.JSONDecoder(
     object_pairs_hook=_object,
     parse_constant=_constant,
-    parse_float=_number(Decimal),
-    parse_int=_number(int),
+    parse_float=_fraction,
+    parse_int=_integer,
+)
+MARKING = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_constant,
+    parse_float=_fraction,
+    parse_int=_marked_integer,
 )
 STORED = json.JSONDecoder(
     parse_float=Decimal,
@@ -106,10 +146,8 @@ STORED = json.JSONDecoder(
 )
 
 
-def _can_be_written(value: int | Decimal) -> bool:
+def _can_be_written(value: Decimal) -> bool:
     """PostgreSQL writes every digit out, and what it gives back must be readable here again."""
-    if isinstance(value, int):
-        return True
     exponent = value.as_tuple().exponent
     return (
         isinstance(exponent, int)
@@ -118,7 +156,10 @@ def _can_be_written(value: int | Decimal) -> bool:
     )
 
 
-def _check_text_and_depth(value: Any) -> None:
+DEEPER = (str, dict, list, _HugeInteger)
+
+
+def _check_values(value: Any) -> None:
     """Level by level, so that no nesting can exhaust the stack. Paths are cut: keys may be as long as the body."""
     level: list[tuple[str, Any]] = [("", value)]
     for _ in range(MAX_DEPTH):
@@ -126,13 +167,15 @@ def _check_text_and_depth(value: Any) -> None:
         for path, item in level:
             if isinstance(item, str):
                 _check_text(path, item)
+            elif item is _HUGE:
+                raise OutOfRange(path)
             elif isinstance(item, dict):
                 for key, inner in item.items():
                     _check_text(path, key)
-                    if isinstance(inner, str | dict | list):
+                    if isinstance(inner, DEEPER):
                         deeper.append((f"{path}.{key[:60]}"[:200] if path else key[:60], inner))
             elif isinstance(item, list):
-                deeper.extend((path, inner) for inner in item if isinstance(inner, str | dict | list))
+                deeper.extend((path, inner) for inner in item if isinstance(inner, DEEPER))
         level = deeper
         if not level:
             return

@@ -75,6 +75,10 @@ def read_form(kind: type[FormType], *, may_be_missing: bool = False) -> FormType
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json")
     try:
         body = strict_json.loads(whole_body())
+    except strict_json.OutOfRange as error:
+        if not error.path:
+            raise Refusal(HTTPStatus.BAD_REQUEST, str(error), "malformed_json") from error
+        raise Invalid({error.path: ["is an integer with too many digits"]}) from error
     except strict_json.Malformed as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, str(error), "malformed_json") from error
     if not isinstance(body, dict):

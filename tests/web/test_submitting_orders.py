@@ -295,9 +295,7 @@ class TestAmounts:
         assert desk.sql(f"SELECT {field} FROM orders") == [(Decimal(shown),)]
 
     @pytest.mark.parametrize("field", AMOUNTS)
-    @pytest.mark.parametrize(
-        "number", ["NaN", "Infinity", "-Infinity", "1e200000", "9" * 500, "0." + "1" * 500, "01", "1_0"]
-    )
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e200000", "0." + "1" * 500, "01", "1_0"])
     def test_a_number_that_nobody_can_hold_is_malformed(
         self, engine: Api, desk: Desk, field: str, number: str
     ) -> None:
