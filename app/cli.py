@@ -13,7 +13,7 @@ from functools import partial
 import click
 
 from app import accounts, create_app, database_url, embedded, messenger, people, second_factor, strict_json
-from app.command import Command, desk, fail, log_of_commands, me, migrate, valid
+from app.command import Command, desk, fail, log_of_commands, me, migrate, say, valid
 from app.desk import audit, config, lockouts, moves, sealing
 from app.desk.errors import Conflict, Invalid
 from app.desk.times import rfc3339
@@ -124,7 +124,7 @@ def user_list() -> None:
             state = "active" if row.deactivated_at is None else "deactivated"
             factor = "second factor" if row.second_factor else "password only"
             seen = rfc3339(row.signed_in_at) if row.signed_in_at else "never signed in"
-            click.echo(f"{row.name:<20}  {row.role:<8}  {state:<11}  {factor:<13}  {row.sessions:>3} open  {seen}")
+            say(f"{row.name:<20}  {row.role:<8}  {state:<11}  {factor:<13}  {row.sessions:>3} open  {seen}")
 
 
 @user.command("set-role")
@@ -208,7 +208,7 @@ def token_list(also_revoked: bool) -> None:
                 more = ["may go live"] * row.allow_live + [f"owner {row.owner}"] * bool(row.owner)
                 if row.revoked_at:
                     more.append(f"revoked {rfc3339(row.revoked_at)}")
-                click.echo("  ".join([f"{row.id}  {row.name:<20}  {row.role:<8}  {used}", *more]))
+                say("  ".join([f"{row.id}  {row.name:<20}  {row.role:<8}  {used}", *more]))
 
 
 @token.command("revoke")
@@ -247,9 +247,7 @@ def lockout_list() -> None:
         while rows := lockouts.page(after=after, limit=200):
             for row in rows:
                 ends = rfc3339(row.expires_at)
-                click.echo(
-                    f"{row.id}  {row.ticker:<20}  {row.lockout_type:<10}  {ends}  {row.created_by}  {row.reason}"
-                )
+                say(f"{row.id}  {row.ticker:<20}  {row.lockout_type:<10}  {ends}  {row.created_by}  {row.reason}")
             after = (rows[-1].expires_at, rows[-1].id)
 
 
@@ -313,7 +311,7 @@ def notify_test() -> None:
     them = messenger.addresses(urls)
     problems = messenger.tell_at_once(them, trial)
     for address, problem in zip(them, problems, strict=True):
-        click.echo(f"{address.name}: {f'FAILED, {problem}' if problem else 'told'}")
+        say(f"{address.name}: {f'FAILED, {problem}' if problem else 'told'}")
     if any(problems):
         raise SystemExit(1)
 

@@ -18,6 +18,7 @@ from app import create_app, database_url, embedded, logs, schema
 from app.desk.actor import Actor
 from app.desk.errors import DeskError, Invalid
 from app.domain.roles import Role
+from app.domain.texts import escape_controls
 from app.embedded import EmbeddedError
 from app.extensions import db
 from app.fields import StrictForm
@@ -55,9 +56,14 @@ class Command(click.Group):
             fail(error.format_message(), error.exit_code)
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line that may hold text from other people: control characters are escaped."""
+    click.echo(escape_controls(line), err=err)
+
+
 def fail(message: str, status: int = 1) -> NoReturn:
     """Say why in one line, and end."""
-    click.echo(f"countersign: {' '.join(message.split())}", err=True)
+    say(f"countersign: {' '.join(message.split())}", err=True)
     raise SystemExit(status)
 
 

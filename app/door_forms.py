@@ -29,6 +29,7 @@ from app.forms import (
     MAX_CLIENT_ORDER_ID_LENGTH,
     MAX_RATIONALE_LENGTH,
     MAX_STRATEGY_LENGTH,
+    is_blank_value,
     prices_belong_to_the_type,
 )
 
@@ -86,7 +87,7 @@ class DoorOrderForm(_DoorForm):
 
     def order(self, client_order_id: str) -> dict[str, Any]:
         """What makes a `desk.orders.NewOrder`; `client_order_id` where the bot gave none."""
-        values = {name: value for name, value in self.given().items() if value != ""}
+        values = {name: value for name, value in self.given().items() if not is_blank_value(value)}
         ticker = values.pop("symbol")
         for name in ("extended_hours", "order_class"):
             values.pop(name, None)

@@ -13,10 +13,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
-from wtforms import Field, Form, IntegerField, StringField
+from wtforms import Field, Form, IntegerField, PasswordField, StringField
 from wtforms.validators import Length, NumberRange, StopValidation, ValidationError
 
 from app.domain.symbols import normalize_ticker
+from app.domain.texts import is_blank, trimmed
 
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
@@ -91,10 +92,10 @@ class ExactField(AmountField):
 
 
 class Trimmed(StringField):
-    """Text without the white space around it."""
+    """Text without the white space around it; only invisible characters are no text."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, filters=(lambda text: text.strip() if isinstance(text, str) else text,), **kwargs)
+        super().__init__(*args, filters=(lambda text: trimmed(text) if isinstance(text, str) else text,), **kwargs)
 
 
 JSON_TYPES: Mapping[type[Field], tuple[tuple[type, ...], str]] = {
@@ -191,7 +192,7 @@ class StrictForm(Form):
 
     def gives(self, field: Field) -> bool:
         """Whether there was a value for this field. A blank input on a page is none."""
-        return bool(field.raw_data) and not (self.from_a_page and not str(field.raw_data[0]).strip())
+        return bool(field.raw_data) and not (self.from_a_page and is_blank(str(field.raw_data[0])))
 
 
 BLANK: dict[type[StrictForm], Any] = {}
@@ -264,6 +265,9 @@ class Text(Length):
             not field.data.isprintable() and any("\ud800" <= character <= "\udfff" for character in field.data)
         ):
             raise ValidationError("holds a character that cannot be stored")
+        # A password is compared and never shown, so any characters will do.
+        if self.min and is_blank(field.data) and not isinstance(field, PasswordField):
+            raise ValidationError("must have a visible character")
 
 
 class Between(NumberRange):

@@ -15,6 +15,7 @@ from app.domain.risk import (
     TradingMode,
 )
 from app.domain.roles import Role
+from app.domain.texts import is_blank
 from app.fields import (
     AmountField,
     ArrayField,
@@ -213,10 +214,14 @@ class OrderForm(StrictForm):
 
     def order(self) -> dict[str, Any]:
         """What makes a `desk.orders.NewOrder`; an empty text is none."""
-        return {name: value for name, value in self.given().items() if value != ""}
+        return {name: value for name, value in self.given().items() if not is_blank_value(value)}
 
     def validate(self, extra_validators: Any = None) -> bool:
         return super().validate(extra_validators) and prices_belong_to_the_type(self)
+
+
+def is_blank_value(value: Any) -> bool:
+    return isinstance(value, str) and is_blank(value)
 
 
 def prices_belong_to_the_type(form: Any) -> bool:

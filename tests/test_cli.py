@@ -374,6 +374,19 @@ def test_a_lockout_is_as_on_the_page(run: Run, desk: Desk) -> None:
     assert [line.split()[0] for line in lines if re.match("[0-9a-f]{8}-", line)] == [every.strip(), first]
 
 
+def test_a_reason_reaches_the_terminal_without_control_characters(run: Run) -> None:
+    reason = "of two\nlines \x1b[2J \u202eolleh \u2066"
+    said(run("lockout", "add", "*", "--reason", reason))
+    [line] = said(run("lockout", "list")).splitlines()
+    assert line.endswith("of two[U+000A]lines [U+001B][2J [U+202E]olleh [U+2066]")
+
+
+def test_a_reason_of_invisible_characters_is_refused(run: Run) -> None:
+    for reason in ("\u200b", "\u3164 \ufeff"):
+        assert "reason: is required" in refused(run("lockout", "add", "AAPL", "--reason", reason))
+        assert "reason" in refused(run("mode", "live", "--reason", reason))
+
+
 def test_all_lockouts_are_listed_however_many(run: Run, desk: Desk) -> None:
     desk.sql(
         "INSERT INTO symbol_lockouts (ticker, reason, created_by, expires_at)"

@@ -14,6 +14,7 @@ from app.desk.actor import Actor
 from app.desk.errors import Conflict, Forbidden, Invalid, Stale
 from app.desk.transaction import changing_rules, reading
 from app.domain.risk import (
+    SECTIONS,
     ConfigInvalid,
     OperatorApproval,
     PortfolioRiskConfig,
@@ -21,13 +22,17 @@ from app.domain.risk import (
     TradingMode,
     read_section,
 )
-from app.domain.roles import Act
+from app.domain.roles import Act, Role
 from app.models import AuditEvent, RiskConfig
 
 Section = TypeVar("Section", OperatorApproval, SignalLayers)
 
 SECOND_FACTOR_REQUIRED = "second_factor_required"
-ONLY_ADMINS_MEND = "an admin can mend it with PUT /config, or with all keys of the section"
+# The keys of each section that an operator may set, and the route that sets them.
+OPERATORS_MAY_SET = {
+    "operator_approval": ("PUT /approval-config", ("auto_approve_paper", "approval_timeout_minutes")),
+    "signal_layers": ("PUT /signal-layers", ("macro", "competitive")),
+}
 
 
 class Proof(Protocol):
@@ -86,10 +91,45 @@ def change_signal_layers(actor: Actor, changes: dict[str, Any]) -> SignalLayers:
 
 
 def _section_in_force(row: RiskConfig, kind: type[Section], name: str) -> Section:
+    stored = row.config.get(name, {})
     try:
-        return read_section(kind, name, row.config.get(name, {}))[0]
+        return read_section(kind, name, stored)[0]
     except ConfigInvalid as error:
-        raise Conflict(f"{error}; {ONLY_ADMINS_MEND}", "config_invalid") from error
+        raise Conflict(f"{error}; {_how_to_fix(name, stored)}", "config_invalid") from error
+
+
+def unreadable_keys(name: str, stored: Any) -> list[str]:
+    """The keys of a section that have to be set before it can be read: each that cannot be, or all."""
+    known = list(SECTIONS[name].__dataclass_fields__)
+    if not isinstance(stored, dict):
+        return known
+    return [key for key in known if key in stored and not _is_readable(name, {key: stored[key]})]
+
+
+def _is_readable(name: str, section: dict[str, Any]) -> bool:
+    try:
+        read_section(SECTIONS[name], name, section)
+    except ConfigInvalid:
+        return False
+    return True
+
+
+def fixable_by(key: str, config: dict[str, Any]) -> Role:
+    """The least role that can make the section of `key` readable again."""
+    name = key.partition(".")[0]
+    if name not in OPERATORS_MAY_SET or not set(unreadable_keys(name, config[name])) <= set(
+        OPERATORS_MAY_SET[name][1]
+    ):
+        return Role.ADMIN
+    return Role.OPERATOR
+
+
+def _how_to_fix(name: str, stored: Any) -> str:
+    route, _ = OPERATORS_MAY_SET[name]
+    keys = " and ".join(unreadable_keys(name, stored))
+    if fixable_by(name, {name: stored}) is Role.OPERATOR:
+        return f"an operator can fix it: {route} with {keys}"
+    return f"an admin can fix it: {route} with {keys}, or PUT /config"
 
 
 def _merge(actor: Actor, kind: type[Section], name: str, changes: dict[str, Any], action: str) -> Section:
@@ -127,12 +167,13 @@ def _section_in_force_after(kind: type[Section], name: str, stored: Any, changes
     complete = set(changes) >= set(kind.__dataclass_fields__)
     if not isinstance(stored, dict) and not complete:
         raise Conflict(
-            f"{name} is not an object in the stored configuration; {ONLY_ADMINS_MEND}", "config_invalid"
+            f"{name} is not an object in the stored configuration; {_how_to_fix(name, stored)}", "config_invalid"
         )
+    merged = {**(stored if isinstance(stored, dict) else {}), **changes}
     try:
-        return read_section(kind, name, {**(stored if isinstance(stored, dict) else {}), **changes})[0]
+        return read_section(kind, name, merged)[0]
     except ConfigInvalid as error:
-        raise Conflict(f"{error}; {ONLY_ADMINS_MEND}", "config_invalid") from error
+        raise Conflict(f"{error}; {_how_to_fix(name, merged)}", "config_invalid") from error
 
 
 def _write(session: Session, actor: Actor, **values: Any) -> None:

@@ -82,7 +82,11 @@ def _config_error(stored: dict[str, Any]) -> dict[str, str] | None:
     try:
         PortfolioRiskConfig.from_db_json(stored)
     except ConfigInvalid as error:
-        return {"key": error.key, "detail": error.problem}
+        return {
+            "key": error.key,
+            "detail": error.problem,
+            "fixable_by": config.fixable_by(error.key, stored),
+        }
     return None
 
 

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from app.domain.gate import plain
+from app.domain.texts import escape_bidi
 
 Told = TypeVar("Told")
 
@@ -126,8 +127,8 @@ def warn_from(created_at: datetime, expires_at: datetime, before: timedelta) -> 
 def harmless(words: str, longest: int = LONGEST_WORDS) -> str:
     """Words of others on one line of at most so many characters, which no receiver takes for anything else."""
     # What only looks like a character is that character; of one there may be many.
-    plainly = unicodedata.normalize("NFKC", words)
-    # Control characters, and those that turn the direction of writing or are not seen at all.
+    plainly = unicodedata.normalize("NFKC", escape_bidi(words))
+    # Control characters, and those that are not seen at all.
     spaced = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in plainly)
     apart = TAPPABLE.sub(r"\g<0> ", spaced.translate(HARMLESS).replace("://", ":/ /"))
     line = " ".join(apart.split())

@@ -8,17 +8,34 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-# What turns the text around it.
-TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+from app.domain.texts import BIDI_CONTROL, escape_bidi
+
 LONG = re.compile(r"[\d,.]{12}", re.ASCII)
 AFTER_COMMAS = re.compile(r"(?<=\d,)(?=\d)", re.ASCII)
 
 
 def visible(text: str | None) -> str:
-    """Characters that turn text around, as what they are: an engine's words must not read as something else."""
-    return TURNING.sub(lambda one: f"[U+{ord(one[0]):04X}]", text or "")
+    """`escape_bidi` of a text that may be missing, where a template needs it before it writes the text out."""
+    return escape_bidi(text or "")
+
+
+class Exact(Markup):
+    """Text that is written out as it is, because a browser sends it back."""
+
+
+def exact(text: object) -> Exact:
+    """For the value of an input: what a person typed is not changed by showing it again."""
+    return Exact(escape(text))
+
+
+def finalize(value: Any) -> Any:
+    """Escape bidirectional controls in whatever a template writes out."""
+    if not isinstance(value, str) or value.isascii() or isinstance(value, Exact) or not BIDI_CONTROL.search(value):
+        return value
+    shown = escape_bidi(value)
+    return Markup(shown) if isinstance(value, Markup) else shown  # noqa: S704 - as safe as it was
 
 
 def breakable(text: str) -> str:
@@ -46,6 +63,8 @@ def _message(words: str) -> str:
 
 
 def register(app: Flask) -> None:
+    app.jinja_env.finalize = finalize
+    app.add_template_filter(exact)
     app.add_template_filter(visible)
     app.add_template_filter(breakable)
     app.add_template_filter(venue_said)

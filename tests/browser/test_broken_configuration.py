@@ -12,7 +12,7 @@ from tests.browser.conftest import OpenPage, SignIn
 from tests.browser.parts import LIVE, MACRO, PAPER, awake, card, expect_switch, look_again, switch
 from tests.serving import Server
 
-BROKEN = '{"operator_approval": {"auto_approve_paper": "yes"}, "sector_exposure": {"tech": 0.3}}'
+BROKEN = '{"operator_approval": {"require_approval_for_live": "yes"}, "sector_exposure": {"tech": 0.3}}'
 
 
 def store(server: Server, config: str) -> None:
@@ -30,13 +30,30 @@ def test_it_is_named_with_its_key_and_who_can_mend_it(
     store(server, BROKEN)
     page = open_page(java_script_enabled=javascript)
     sign_in(page)
-    for text in ("operator_approval.auto_approve_paper", "The gate blocks every order", "An admin can mend it"):
+    for text in (
+        "operator_approval.require_approval_for_live",
+        "The gate blocks every order",
+        "An admin can fix it",
+    ):
         expect(banner(page)).to_contain_text(text)
     for name in (PAPER, LIVE):
         expect(card(page, name)).to_contain_text("Unknown")
         expect(card(page, name)).not_to_contain_text("Auto-approve")
         expect(switch(page, name)).to_be_hidden()
     expect_switch(page, MACRO, on=True)
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_an_operator_is_told_what_an_operator_can_fix(
+    open_page: OpenPage, sign_in: SignIn, server: Server, javascript: bool
+) -> None:
+    store(server, '{"signal_layers": {"macro": "a \\u202elevel"}}')
+    page = open_page(java_script_enabled=javascript)
+    sign_in(page)
+    expect(banner(page)).to_contain_text("You can fix it: set the values that cannot be read")
+    expect(banner(page)).to_contain_text("PUT /api/admin/trading/signal-layers")
+    expect(banner(page)).to_contain_text("a [U+202E]level")
+    expect(banner(page).get_by_text("An admin can fix it")).to_be_hidden()
 
 
 def test_an_open_page_hears_of_it_and_of_the_mending(desk_page: Page, server: Server) -> None:

@@ -166,7 +166,7 @@ def test_a_lockout_cannot_call_people_together_nor_send_them_somewhere() -> None
     body = told(Digest("paper", lockouts=some(Lockout("AAPL", reason, "bot", NOW))))[1]
     assert len(body) == 2
     assert body[0].endswith(
-        "by bot: ‹!channel› ＠everyone see https:/ /evil. example (here)(x) 'rm' (HALTED) olleh (1m"
+        "by bot: ‹!channel› ＠everyone see https:/ /evil. example (here)(x) 'rm' (HALTED)(U+202E) olleh (1m"
     )
 
 

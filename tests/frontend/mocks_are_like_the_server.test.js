@@ -138,7 +138,7 @@ const NEAR = {
     ...[null, 0, '0', '1.5', 1e18, -1, '', ' 1', true, 0.5].map((max_order_value) => ({ config: { position_limits: { max_order_value } } }))],
   NewLockout: [{}, LOCK,
     ...['aapl', ' AAPL\t', 'BRK.B', 'BTC/USD', '*', '', ' ', '.', 'A..B', 'ß', 'A\u200bB', 'x'.repeat(20), 'x'.repeat(21), 5, null].map((ticker) => ({ ...LOCK, ticker })),
-    ...['', ' \u3000', 'x'.repeat(500), ` ${'x'.repeat(500)}\u2003`, 'x'.repeat(501), 'a\0b', '\ufeff', null].map((reason) => ({ ...LOCK, reason })),
+    ...['', ' \u3000', 'x'.repeat(500), ` ${'x'.repeat(500)}\u2003`, 'x'.repeat(501), 'a\0b', '\ufeff', '\u200b\u3164', '\u200bx', null].map((reason) => ({ ...LOCK, reason })),
     ...[0, 1, 525_600, 525_601, '60', 1.5, null].map((duration_minutes) => ({ ...LOCK, duration_minutes })),
     ...['manual', 'news_shock', 'cooldown', 'whim', null].map((lockout_type) => ({ ...LOCK, lockout_type }))],
   LockoutExtension: [{}, { extend_minutes: 0 }, { extend_minutes: 1 }, { extend_minutes: 525_600 }, { extend_minutes: 525_601 }, { extend_minutes: '1' }],
@@ -146,7 +146,7 @@ const NEAR = {
     ...['market', 'limit', 'stop', 'stop_limit', 'twap'].flatMap((type) => [undefined, null, '1'].flatMap((limit_price) => [undefined, null, 1]
       .flatMap((stop_price) => [{ qty: '1' }, { notional: '1' }, {}, { qty: 1, notional: 1 }].map((size) => ({ ...ORDER, qty: undefined, type, limit_price, stop_price, ...size }))))),
     ...['0', '0.0', '-1', '1e3', '9'.repeat(18), '9'.repeat(19), '0.000000001', '0.0000000001', '00.10', 0, 1, 1e18, 0.5, '', ' 1', '١'].map((qty) => ({ ...ORDER, qty })),
-    ...['', 'x'.repeat(128), 'x'.repeat(129), ' é漢', 'a\tb', 'a\u00a0b', 5].map((client_order_id) => ({ ...ORDER, client_order_id })),
+    ...['', 'x'.repeat(128), 'x'.repeat(129), ' é漢', '\u3164', 'a\tb', 'a\u00a0b', 5].map((client_order_id) => ({ ...ORDER, client_order_id })),
     ...['*', 'aapl', ''].map((ticker) => ({ ...ORDER, ticker })), ...['sell', 'BUY', null].map((side) => ({ ...ORDER, side })),
     ...['gtc', 'gtd', null].map((time_in_force) => ({ ...ORDER, time_in_force })), ...['macro', '', null].map((signal_layer) => ({ ...ORDER, signal_layer })),
     ...['', 'x'.repeat(200), 'x'.repeat(201), null, 1].map((strategy) => ({ ...ORDER, strategy })), ...['x'.repeat(4000), 'x'.repeat(4001)].map((rationale) => ({ ...ORDER, rationale }))],

@@ -2,7 +2,7 @@
 
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { createRows, put } from '../../app/static/js/rows.js';
+import { createRows, escapeText, put } from '../../app/static/js/rows.js';
 
 let body;
 
@@ -88,6 +88,22 @@ test('a text that would turn itself around on the screen shows what does it', ()
   const slot = document.createElement('p');
   put({ slot }, { slot: 'buy \u202e01\u202c at once\u061c – ‘naïve’ 日本 €' });
   expect(slot.textContent).toBe('buy [U+202E]01[U+202C] at once[U+061C] – ‘naïve’ 日本 €');
+});
+
+test('whatever Alpine writes by x-text is shown so, too', () => {
+  const element = document.createElement('p');
+  let write;
+  escapeText({
+    mutateDom: (work) => work(),
+    directive: (name, bind) => {
+      expect(name).toBe('text');
+      bind(element, { expression: 'problem' }, { effect: (run) => run(), evaluateLater: () => (to) => { write = to; } });
+    },
+  });
+  write('locked out: \u202efoo');
+  expect(element.textContent).toBe('locked out: [U+202E]foo');
+  write(7);
+  expect(element.textContent).toBe('7');
 });
 
 test('a long number may go on in the next line after a comma, and says the same', () => {

@@ -429,7 +429,7 @@ class TestOrdersThatWait:
             ("", "Reason is required."),
             ("  ", "Reason is required."),
             ("x" * 501, "Reason must have 1 to 500 characters."),
-            ("\0", "Reason holds a character that cannot be stored."),
+            ("x\0", "Reason holds a character that cannot be stored."),
         ],
     )
     def test_are_not_rejected_without_a_good_one(

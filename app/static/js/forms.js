@@ -73,6 +73,13 @@ export const mendForm = ({ api }) => () => ({
   get mendable() {
     return this.$store.desk.state.approval_config === null;
   },
+  /** Whether an operator can set all that cannot be read. */
+  get byOperator() {
+    return this.broken && this.$store.desk.state.config_error.fixable_by === 'operator';
+  },
+  get route() {
+    return `PUT /api/admin/trading/${this.key.startsWith('signal_layers') ? 'signal-layers' : 'approval-config'}`;
+  },
   get key() {
     return this.broken ? this.$store.desk.state.config_error.key : '';
   },

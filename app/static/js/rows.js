@@ -64,6 +64,16 @@ const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 /** What turns the text around it is shown as what it is: an engine's words must not read as something else. */
 export const visible = (text) => text?.replace(TURNING, (one) => `[U+${one.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}]`) ?? '';
 
+/** Replaces Alpine's `x-text` by one that shows every text as `visible` does: messages of the server quote other people. */
+export function escapeText(Alpine) {
+  Alpine.directive('text', (element, { expression }, { effect, evaluateLater }) => {
+    const evaluate = evaluateLater(expression);
+    effect(() => evaluate((text) => {
+      Alpine.mutateDom(() => { element.textContent = typeof text === 'string' ? visible(text) : text; });
+    }));
+  });
+}
+
 const LONG = /[\d,.]{12}/;
 const AFTER_COMMAS = /(?<=\d,)(?=\d)/;
 

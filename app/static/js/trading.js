@@ -12,6 +12,7 @@ import { mendForm, settingWarnings, timeoutForm } from './forms.js';
 import { keysDialog } from './keys.js';
 import { lockoutForm, lockoutList } from './lockouts.js';
 import { modeBar } from './mode.js';
+import { escapeText } from './rows.js';
 import { createSound } from './sound.js';
 import { createSharedStream, createStream } from './stream.js';
 import { switchCard } from './switches.js';
@@ -45,6 +46,7 @@ for (const [name, part] of Object.entries({
   Alpine.data(name, part(parts));
 }
 
+escapeText(Alpine);
 desk.start();
 Alpine.start();
 alerts.start();   // this and what follows is not worth the Halt button, should the browser refuse it

@@ -217,7 +217,16 @@ def _desk() -> Json:
         "State": object_of(
             {
                 "trading_mode": MODE,
-                "config_error": nullable(object_of({"key": STRING, "detail": STRING})),
+                "config_error": nullable(
+                    object_of(
+                        {
+                            "key": STRING,
+                            "detail": STRING,
+                            "fixable_by": {"enum": ["operator", "admin"]}
+                            | {"description": "The least role that can set what has to be set."},
+                        }
+                    )
+                ),
                 "config_warnings": array_of(STRING),
                 "approval_config": nullable(ref("ApprovalConfig")),
                 "signal_layers": nullable(ref("SignalLayers")),

@@ -20,7 +20,20 @@ from app.fields import (
     Trimmed,
     json_type,
 )
-from app.web.openapi.words import BEYOND, DECIMAL, ID, MODE, NULL, WHITE, Json, nullable, ref, ticker, trimmed
+from app.web.openapi.words import (
+    BEYOND,
+    DECIMAL,
+    ID,
+    MODE,
+    NULL,
+    VISIBLE,
+    WHITE,
+    Json,
+    nullable,
+    ref,
+    ticker,
+    trimmed,
+)
 
 JSON_NAMES = {str: "string", int: "integer", bool: "boolean", dict: "object", list: "array"}
 
@@ -110,11 +123,12 @@ def _rule(validator: object, field: Field) -> Json:
 
 def _text(validator: Text, is_trimmed: bool) -> Json:
     lowest, highest = validator.min, validator.max
+    visible: Json = {"allOf": [VISIBLE]} if lowest else {}
     if not is_trimmed:
-        return {"minLength": lowest, "maxLength": highest, "pattern": r"^[^\u0000]*$"}
+        return visible | {"minLength": lowest, "maxLength": highest, "pattern": r"^[^\u0000]*$"}
     ink = rf"[^\u0000{WHITE}]"
     inside = rf"[^\u0000]{{0,{highest - 2}}}"
-    return {
+    return visible | {
         "pattern": trimmed(f"({ink}({inside}{ink})?)" + ("" if lowest else "?")),
         "description": f"{lowest} to {highest} characters after white space around it is trimmed.",
     }

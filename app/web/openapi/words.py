@@ -6,6 +6,7 @@ from typing import Any
 
 from app.domain.risk import MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS, TradingMode
 from app.domain.symbols import MAX_TICKER_LENGTH
+from app.domain.texts import INVISIBLE
 
 Json = dict[str, Any]
 
@@ -25,6 +26,11 @@ BEYOND = 10**MAX_INTEGER_DIGITS
 # What is trimmed. Spelt out, because engines of regular expressions do not agree on what `\s` is, and without
 # looking around, because few generators of test data can.
 WHITE = r"\t-\r\u001c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+# Text needs a character that is seen. Beyond U+FFFF an escape would need a flag that not every engine sets.
+_UNSEEN = "".join(c if c == "-" or ord(c) > 0xFFFF else f"\\u{ord(c):04x}" for c in INVISIBLE)
+VISIBLE: Json = {"pattern": f"[^{_UNSEEN}]"}
 
 
 def trimmed(pattern: str) -> str:

@@ -179,7 +179,7 @@ export class Desk extends Rules {
     const readable = (name) => (this.error(name) ? null : this.section(name));
     return {
       trading_mode: this.mode,
-      config_error: configErrors(this.config),
+      config_error: configErrors(this.config) && { ...configErrors(this.config), fixable_by: 'admin' },
       config_warnings: [],
       approval_config: readable('operator_approval'),
       signal_layers: readable('signal_layers'),

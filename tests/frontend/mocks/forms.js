@@ -9,7 +9,9 @@ const PRINTABLE = /^[^\u0000-\u001f\u007f-\u00a0\u2028\u2029]*$/;   // what ever
 const AMOUNT = /^[0-9]{1,18}(\.[0-9]{1,9})?$/;
 const LONGEST_REASON = 500;
 
-const trimmed = (text) => text.replace(new RegExp(`^${WHITE}+|${WHITE}+$`, 'gu'), '');
+const BLANK = /^[\p{Cc}\p{Cf}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]*$/u;   // of which nothing is seen
+
+const trimmed = (text) => (BLANK.test(text) ? '' : text).replace(new RegExp(`^${WHITE}+|${WHITE}+$`, 'gu'), '');
 const lengthOf = (text) => [...text].length;   // in characters, as Python counts them
 
 function typeOf(value) {
@@ -45,7 +47,8 @@ const text = (lowest, highest) => ({ ...untrimmed(lowest, highest), clean: trimm
 const id = untrimmed(1, Infinity);
 const printable = {
   ...untrimmed(1, 128),
-  wrong: (value) => untrimmed(1, 128).wrong(value) || (PRINTABLE.test(value) ? '' : 'must have printable characters only'),
+  wrong: (value) => untrimmed(1, 128).wrong(value) || (BLANK.test(value) ? 'must have a visible character' : '')
+    || (PRINTABLE.test(value) ? '' : 'must have printable characters only'),
 };
 
 const word = (...words) => ({

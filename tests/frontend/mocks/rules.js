@@ -8,7 +8,7 @@ const DEFAULTS = {
   operator_approval: { auto_approve_paper: true, require_approval_for_live: true, approval_timeout_minutes: 30 },
   signal_layers: { macro: true, competitive: true },
 };
-const MENDING = 'an admin can mend it with PUT /config, or with all keys of the section';
+const MENDING = 'an admin can fix it: PUT /config';
 
 export const instant = (ms) => new Date(ms).toISOString().replace('Z', '000Z');
 export const isAhead = ({ expires_at: end }) => Date.parse(end) > Date.now();
