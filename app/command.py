@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TypeVar
@@ -116,7 +115,7 @@ def me() -> Actor:
     user = str(os.getuid())
     with suppress(KeyError):  # a container may run under a number without a name
         user = pwd.getpwuid(os.getuid()).pw_name  # not getpass: it believes the environment
-    return Actor(f"cli:{user}", Role.ADMIN, f"cli-{secrets.token_hex(6)}")
+    return Actor(f"cli:{user}", Role.ADMIN, logs.own_request_id("cli"))
 
 
 def valid(form: FormType) -> FormType:

@@ -54,6 +54,11 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 NEVER = re.compile(r"passw|secret|token|authorization|cookie|csrf|api.?key|dsn", re.IGNORECASE)  # names of values
 OUR_OWN = re.compile(r"-|[0-9a-f]{16}")  # the request ids that we make
+# Ours are 16 hexadecimal digits for a request, and one of these words with 12 of them for a command or a job.
+OWN_PREFIXES = ("ask", "cli", "dispatch", "follow", "keeper", "notify", "system", "uses")
+LIKE_OURS = re.compile(
+    rf"[0-9a-f]{{16}}|({'|'.join(OWN_PREFIXES)})[._-].*|[a-z]+-[0-9a-f]{{12}}", re.ASCII | re.IGNORECASE
+)
 SHORTEST = 8  # characters; what is shorter would be found in ordinary words
 _known: set[str] = set()
 _of_requests: tuple[int, list[Processor]] | None = None  # from which level on, and what makes a line of one
@@ -250,10 +255,20 @@ def of_greenlets(hub: Any) -> None:
     hub.print_exception = print_exception
 
 
+def own_request_id(who: str | None = None) -> str:
+    """A new request id: of a request, or of the command or background job `who`."""
+    return token_hex(8) if who is None else f"{who}-{token_hex(6)}"
+
+
+def request_id_of_client(given: str) -> str:
+    """The request id that a client chose, marked where it could pass for one of ours."""
+    return f"client-{given}" if LIKE_OURS.fullmatch(given) else given
+
+
 @contextmanager
 def round_of(who: str) -> Iterator[str]:
     """What is done in here belongs together: a request id for what nobody asked for."""
-    made = f"{who}-{token_hex(6)}"
+    made = own_request_id(who)
     token = request_id.set(made)
     try:
         yield made

@@ -4,7 +4,6 @@ and a line and a count of its own when it is answered."""
 from __future__ import annotations
 
 import re
-import secrets
 from time import perf_counter
 
 from flask import Flask, Request, Response, g, request
@@ -22,7 +21,7 @@ def _name_request() -> None:
     kept = g._get_current_object()  # each `g` looks it up anew, and this is on the path of an order
     kept.began = perf_counter()
     given = request.headers.get("X-Request-ID", "")
-    kept.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    kept.request_id = logs.request_id_of_client(given) if REQUEST_ID.fullmatch(given) else logs.own_request_id()
     logs.request_id.set(kept.request_id)
 
 

@@ -31,6 +31,8 @@ HSTS = "max-age=31536000"
 
 def _add_headers(response: Response) -> Response:
     headers = response.headers
+    if response.status_code == 204:
+        del headers["Content-Type"]  # there is no content
     asked: Request = request._get_current_object()  # type: ignore[attr-defined]
     headers.extend((*ALWAYS, ("X-Request-ID", g.get("request_id", ""))))
     if asked.endpoint != "static" or response.status_code >= 400:
