@@ -65,7 +65,6 @@ def create_app(settings: Settings | None = None) -> Flask:
             CREDENTIALS: _driver(settings, "countersign credentials", size=4),
             FIGURES: _asking(settings, "countersign metrics"),
         },
-        SESSION_COOKIE_NAME="countersign_session",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,
@@ -75,6 +74,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         # The guard decides which requests a cookie authenticates; a desk stays open all day.
         WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=None,
+        # It accepts a Referer only: app/web/same_origin.py accepts the other headers that name the origin, too.
+        WTF_CSRF_SSL_STRICT=False,
     )
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

@@ -29,6 +29,7 @@ from tests.database import EMPTY, connect, new_database, postgres
 
 TESTER = Actor("cli:tests", Role.ADMIN, "tests")
 SECRET_KEY = "a secret for tests only"
+SESSION_COOKIE, DEVICE_COOKIE = "countersign_session_1dac090e", "countersign_device_1dac090e"  # of that secret
 # Tests ask faster than anybody, and show wrong credentials from where the right ones come from.
 NO_RATES = {"READ_RATE": "off", "FAILED_CREDENTIAL_RATE": "off"}
 

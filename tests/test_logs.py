@@ -23,7 +23,7 @@ from app import logs, schema
 from tests.at_once import API, Caller, until
 from tests.commands import bare, countersign, on_database, refused
 from tests.database import new_database
-from tests.serving import SECRET_KEY, Server, application, serve
+from tests.serving import SECRET_KEY, SESSION_COOKIE, Server, application, serve
 from tests.test_serve import sign_in
 
 ORDER = {"client_order_id": "log-1", "ticker": "AAPL", "side": "buy", "qty": "10", "type": "market"}
@@ -272,7 +272,7 @@ def test_no_secret_is_in_the_log_whatever_was_shown_and_where(server: Server, lo
         assert sign_in(client, password, "alice").status_code == 401, "in the wrong field"
         csrf = re.findall('name="csrf[-_]token" (?:content|value)="([^"]+)"', client.get("/login").text)[0]
         assert sign_in(client, "alice", password).status_code == 303
-        cookie = client.cookies["countersign_session"]
+        cookie = client.cookies[SESSION_COOKIE]
         client.get(f"/nothing/{cookie}")
     for shown in (token, broken, f"{token}x", secret):
         caller = Caller(server.url, shown)

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from app import strict_json
 from app.desk.errors import Conflict, DeskError, Forbidden, Invalid, NotFound, Stale, TooManyTries
 from app.web import door_words
+from app.web.same_origin import CrossOrigin
 
 STATUS: Mapping[type[DeskError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
@@ -156,6 +157,10 @@ def csrf_error(error: CSRFError) -> Response:
     return problem(403, f"{error.description} Reload the page and try again.", "csrf_failed")
 
 
+def _cross_origin(error: CrossOrigin) -> Response:
+    return problem(HTTPStatus.FORBIDDEN, str(error), "cross_origin")
+
+
 def _database_error(error: DBAPIError | psycopg.Error) -> Response:
     answer = database_problem(error)
     return _unexpected(error) if answer is None else problem(*answer, headers={"Retry-After": "1"})
@@ -194,6 +199,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(DeskError, desk_error)
     app.register_error_handler(Refusal, _refusal)
     app.register_error_handler(CSRFError, csrf_error)
+    app.register_error_handler(CrossOrigin, _cross_origin)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(psycopg.Error, _database_error)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Request, Response, flash, g, redirect, request, session, url_for
+from flask import Flask, Request, Response, current_app, flash, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app import accounts, sign_in
 from app.desk.actor import Actor
 from app.domain.roles import Act, may
 from app.extensions import csrf
+from app.web import cookies, same_origin
 from app.web.body import whole_body
 from app.web.bounds import bounds
 from app.web.errors import Refusal, at_the_door, wants_json
@@ -41,6 +42,9 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="countersign"'}
 
 class Sessions(SecureCookieSessionInterface):
     """Flask's signed cookie, marked Secure whenever the browser came by TLS."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        return cookies.with_prefix(super().get_cookie_name(app))
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         # Programs have no cookie, and looking for one takes as long as looking their token up.
@@ -130,6 +134,8 @@ def _check() -> Response | None:
     # A Bearer token is proof by itself, unless a cookie comes along: then a browser may be asking. At the Alpaca
     # door nobody is let in by a cookie, and the one that comes along is a load balancer's.
     if not _shows_token() or (request.cookies and not at_the_door()):
+        if request.method in current_app.config["WTF_CSRF_METHODS"]:
+            same_origin.check()
         csrf.protect()
     return None
 
@@ -238,5 +244,6 @@ def _unauthenticated() -> Response:
 
 
 def register(app: Flask) -> None:
+    app.config["SESSION_COOKIE_NAME"] = cookies.session_name(str(app.secret_key))
     app.session_interface = Sessions()
     app.before_request(_check)

@@ -16,20 +16,25 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app import second_factor, sign_in
 from app.desk.errors import Conflict, NotFound, TooManyTries
 from app.forms import CodeForm, SignInForm
+from app.web import cookies
 from app.web.browsers import browser_of
-from app.web.errors import csrf_error, database_problem, no_connection
+from app.web.errors import csrf_error, database_problem, no_connection, problem
 from app.web.guard import SESSION_KEY, actor
+from app.web.same_origin import CrossOrigin
 
 blueprint = Blueprint("sessions", __name__)
 
 STEP_KEY = "step"
-DEVICE_COOKIE = "countersign_device"
 DEVICE_SECONDS = 180 * 24 * 3600
 MOST_NAMES_ON_A_DEVICE = 10
 NOT_NOW = {
     "database_unavailable": "The database is down, so nobody can sign in. Try again in a moment.",
     "busy": "The desk is busy. Try again.",
 }
+# Causes of a refused CSRF token, by what Flask-WTF says where there is one.
+NO_COOKIE = "The browser sent no cookie with this form. Allow cookies for this site, then"
+ANOTHER_SESSION = "You signed in or out in another tab since this page was opened:"
+TOKEN_REFUSED = {"The CSRF token is missing.": "The form came without its CSRF token:"}
 Answer = Response | str | tuple[str, int]
 
 
@@ -134,10 +139,10 @@ def _welcome(person: sign_in.SignedIn, secret: str, devices: dict[str, str]) -> 
     devices = dict(list(devices.items())[-MOST_NAMES_ON_A_DEVICE + 1 :])
     devices.setdefault(person.name.lower(), secrets.token_urlsafe(16))
     response.set_cookie(
-        DEVICE_COOKIE,
+        cookies.device_name(),
         _device_signer().dumps(devices),
         max_age=DEVICE_SECONDS,
-        path=url_for("sessions.login"),
+        path="/" if request.is_secure else url_for("sessions.login"),  # as `__Host-` demands
         secure=request.is_secure,
         httponly=True,
         samesite="Strict",
@@ -155,14 +160,20 @@ def logout() -> Any:
 
 
 @blueprint.errorhandler(CSRFError)
-def _stale_form(error: CSRFError) -> Answer:
-    """A sign-in page that lay open too long is shown anew, rather than an error page."""
+def _refused_token(error: CSRFError) -> Answer:
+    """Show the sign-in form again with the cause, rather than an error page."""
     if request.endpoint != "sessions.post_login":
         return csrf_error(error)
-    if "does not match the host" in (error.description or ""):
-        words = "The proxy passes on another address than the browser asked: nobody can sign in through it."
-        return _login_page(SignInForm(), words), 400
-    return _login_page(SignInForm(), "This page was open for too long: please sign in again."), 400
+    name = cookies.with_prefix(current_app.config["SESSION_COOKIE_NAME"])
+    cause = TOKEN_REFUSED.get(error.description or "", ANOTHER_SESSION) if name in request.cookies else NO_COOKIE
+    return _login_page(SignInForm(), f"{cause} sign in again."), HTTPStatus.BAD_REQUEST
+
+
+@blueprint.errorhandler(CrossOrigin)
+def _refused_origin(error: CrossOrigin) -> Answer:
+    if request.endpoint != "sessions.post_login":
+        return problem(HTTPStatus.FORBIDDEN, str(error), "cross_origin")
+    return _login_page(SignInForm(), f"Not signed in: {error}."), HTTPStatus.BAD_REQUEST
 
 
 def _login_page(form: SignInForm, error: str | None = None) -> str:
@@ -191,7 +202,7 @@ def _device_signer() -> URLSafeSerializer:
 
 def _devices() -> dict[str, str]:
     try:
-        marks = _device_signer().loads(request.cookies.get(DEVICE_COOKIE, ""))
+        marks = _device_signer().loads(request.cookies.get(cookies.device_name(), ""))
     except BadSignature:
         return {}
     return marks if isinstance(marks, dict) else {}

@@ -12,11 +12,17 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import API, Api
-from tests.serving import Desk
+from tests.serving import SESSION_COOKIE, Desk
 from tests.web.orders import HOLDS, configure
 
 TOKEN = re.compile(r'name="csrf[-_]token" (?:content|value)="([^"]+)"')
 HOME = "http://localhost"
+
+
+def csrf_token_in(page: str) -> str:
+    found = TOKEN.search(page)
+    assert found is not None
+    return found[1]
 
 
 class Browser:
@@ -44,9 +50,7 @@ class Browser:
     @property
     def csrf(self) -> str:
         """A CSRF token that is good for this browser's session."""
-        found = TOKEN.search(self.get("/login", follow_redirects=True).text)
-        assert found is not None
-        return found[1]
+        return csrf_token_in(self.get("/login", follow_redirects=True).text)
 
     def post(self, path: str, **fields: Any) -> TestResponse:
         """Send a plain form."""
@@ -59,7 +63,7 @@ class Browser:
     def sign_in(self, name: str, password: str, **more: Any) -> TestResponse:
         return self.post("/login", name=name, password=password, **more)
 
-    def cookie(self, name: str = "countersign_session", path: str = "/") -> str | None:
+    def cookie(self, name: str = SESSION_COOKIE, path: str = "/") -> str | None:
         found = self.client.get_cookie(name, self.origin.partition("://")[2], path)
         return found.value if found else None
 

@@ -10,7 +10,7 @@ from flask import Flask
 
 from app import sign_in
 from app.web.browsers import browser_of
-from tests.serving import Desk
+from tests.serving import SESSION_COOKIE, Desk
 from tests.web.conftest import Browser, Record
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -129,7 +129,7 @@ class TestSessions:
         cookie = here.cookie()
         record.new()
         assert here.post("/account/sessions/end-all").headers["Location"] == "/login"
-        here.client.set_cookie("countersign_session", cookie or "", domain="localhost")
+        here.client.set_cookie(SESSION_COOKIE, cookie or "", domain="localhost")
         assert [each.get("/trading").status_code for each in (here, elsewhere)] == [303, 303]
         [event] = record.new()
         assert (event["action"], event["before"]) == ("session.end", {"sessions": 2})

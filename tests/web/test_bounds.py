@@ -21,7 +21,7 @@ from tests.at_once import until
 from tests.conftest import Api
 from tests.database import connect
 from tests.serving import Desk, application
-from tests.web.conftest import Browser, assert_problem
+from tests.web.conftest import Browser, assert_problem, csrf_token_in
 from tests.web.orders import HOLDS, LOCKOUT, configure, order
 
 FEW = {"READ_RATE": "5/minute", "FAILED_CREDENTIAL_RATE": "5/minute"}
@@ -291,7 +291,8 @@ class TestBehindAProxy:
             assert "Strict-Transport-Security" not in http.get("/login").headers
             browser = Browser(http.application)
             secure = {"X-Forwarded-Proto": "https", "Referer": f"{browser.origin.replace('http', 'https')}/"}
-            form = {"csrf_token": browser.csrf, "name": "alice", "password": password}
+            page = browser.get("/login", headers={"X-Forwarded-Proto": "https"})
+            form = {"csrf_token": csrf_token_in(page.text), "name": "alice", "password": password}
             signed_in = browser.open("POST", "/login", data=form, headers=secure)
             assert signed_in.status_code == 303
             cookies = signed_in.headers.getlist("Set-Cookie")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.test import Client
 
 from tests.conftest import API, Api
-from tests.serving import Desk
+from tests.serving import DEVICE_COOKIE, SESSION_COOKIE, Desk, application
 from tests.web.conftest import Browser, Record, assert_problem
 
 WRITES = [
@@ -40,13 +42,6 @@ def untouched(desk: Desk) -> bool:
 
 
 class TestSigningIn:
-    def test_through_a_proxy_that_passes_on_another_address_is_said_to_be_impossible(self, app: Flask) -> None:
-        person = Browser(app, origin="https://desk.example")
-        data = {"csrf_token": person.csrf, "name": "alice", "password": "password"}
-        answer = person.open("POST", "/login", data=data, headers={"Referer": "https://desk.example:8443/login"})
-        assert answer.status_code == 400
-        assert "passes on another address" in answer.text
-
     def test_leads_to_the_trading_page(self, stranger: Browser, desk: Desk) -> None:
         answer = stranger.sign_in("alice", desk.add_user("alice", "operator"))
         assert (answer.status_code, answer.headers["Location"]) == (303, "/trading")
@@ -124,10 +119,26 @@ class TestSigningIn:
     def test_needs_the_token_of_its_own_page(self, stranger: Browser, desk: Desk) -> None:
         """Without it another site could sign a person in to an account of its choice."""
         password = desk.add_user("alice", "operator")
-        answer = stranger.open("POST", "/login", data={"name": "alice", "password": password})
-        assert answer.status_code == 400
-        assert "sign in again" in answer.text
+        csrf = stranger.csrf
+        for token, cause in (("", "without its CSRF token"), (csrf, "sent no cookie")):
+            if token:
+                stranger.client.delete_cookie(SESSION_COOKIE)
+            answer = stranger.open(
+                "POST", "/login", data={"csrf_token": token, "name": "alice", "password": password}
+            )
+            assert answer.status_code == 400
+            assert cause in answer.text
+            assert "sign in again" in answer.text
         assert stranger.get("/trading").status_code == 303
+
+    def test_with_the_page_of_another_session_names_the_cause(self, stranger: Browser, desk: Desk) -> None:
+        password, opened = desk.add_user("alice", "operator"), stranger.csrf
+        stranger.sign_in("alice", password)
+        answer = stranger.open(
+            "POST", "/login", data={"csrf_token": opened, "name": "alice", "password": password}
+        )
+        assert answer.status_code == 400
+        assert "signed in or out in another tab" in answer.text
 
     def test_a_json_body_is_no_form(self, stranger: Browser, desk: Desk) -> None:
         password = desk.add_user("alice", "operator")
@@ -202,10 +213,10 @@ class TestSigningOut:
         person, thief = browser("operator"), Browser(app)
         stolen = person.cookie()
         assert stolen is not None
-        thief.client.set_cookie("countersign_session", stolen)
+        thief.client.set_cookie(SESSION_COOKIE, stolen)
         assert thief.get("/trading").status_code == 200
         person.post("/logout")
-        thief.client.set_cookie("countersign_session", stolen)
+        thief.client.set_cookie(SESSION_COOKIE, stolen)
         assert thief.get("/trading").status_code == 303
         assert_problem(thief.get(f"{API}/state"), 401, "unauthenticated")
 
@@ -234,7 +245,7 @@ class TestASession:
         answer = stranger.open("POST", "/trading/halt", data={"csrf_token": planted_token})
         assert answer.status_code == 403
         attacker = Browser(stranger.client.application)
-        attacker.client.set_cookie("countersign_session", planted_cookie)
+        attacker.client.set_cookie(SESSION_COOKIE, planted_cookie)
         assert attacker.get("/trading").status_code == 303
 
     def test_that_this_browser_had_before_ends_when_somebody_signs_in_again(
@@ -244,7 +255,7 @@ class TestASession:
         before = person.cookie()
         assert before is not None
         assert person.sign_in("alice", desk.add_user("alice", "viewer")).status_code == 303
-        thief.client.set_cookie("countersign_session", before)
+        thief.client.set_cookie(SESSION_COOKIE, before)
         assert thief.get("/trading").status_code == 303
         assert person.get("/trading").status_code == 200
 
@@ -258,7 +269,7 @@ class TestASession:
         payload, _, signature = cookie.partition(".")
         for forged in (payload, f"{payload}.", f"{payload[:-2]}AA.{signature}", "", "x", "." * 3, "a" * 4000, "é"):
             thief = Browser(app)
-            thief.client.set_cookie("countersign_session", forged)
+            thief.client.set_cookie(SESSION_COOKIE, forged)
             assert thief.get("/trading").status_code == 303
 
     def test_ends_after_twelve_hours_of_nothing(self, browser: Callable[..., Browser], desk: Desk) -> None:
@@ -300,15 +311,35 @@ class TestTheCookie:
         person = Browser(app, origin=origin)
         answer = person.sign_in("alice", desk.add_user("alice", "operator"))
         cookies = self.cookies(answer)
-        assert set(cookies) == {"countersign_session", "countersign_device"}
+        prefix = "__Host-" if secure else ""
+        session_cookie, device_cookie = cookies[prefix + SESSION_COOKIE], cookies[prefix + DEVICE_COOKIE]
+        assert len(cookies) == 2
         for line in cookies.values():
             flags = line.split("; ")
             assert "HttpOnly" in flags
             assert ("Secure" in flags) is secure
             assert not any(flag.startswith("Domain") for flag in flags)
-        assert "SameSite=Lax" in cookies["countersign_session"]
-        assert "SameSite=Strict" in cookies["countersign_device"]
-        assert "Path=/login" in cookies["countersign_device"]
+        assert "SameSite=Lax" in session_cookie
+        assert "Path=/" in session_cookie.split("; ")
+        assert "SameSite=Strict" in device_cookie
+        assert ("Path=/" if secure else "Path=/login") in device_cookie.split("; ")
+
+    def test_of_two_instances_on_one_host_keep_a_person_signed_in_to_both(
+        self, app: Flask, desk: Desk, tmp_path: Path
+    ) -> None:
+        """A browser sends the cookies of a host to every port of it."""
+        password = desk.add_user("alice", "operator")
+        with application(desk.database, tmp_path, SECRET_KEY="the secret of another instance") as other:
+            jar = Client(
+                lambda environ, start: {"8001": app, "8002": other}[environ["SERVER_PORT"]](environ, start)
+            )
+            pages = [Browser(app, origin=f"http://desk.example:{port}") for port in (8001, 8002)]
+            for page in pages:
+                page.client = jar  # type: ignore[assignment]
+            assert [page.sign_in("alice", password).status_code for page in pages] == [303, 303]
+            assert [page.get("/trading").status_code for page in pages] == [200, 200]
+            assert pages[0].post("/logout").status_code == 303
+            assert [page.get("/trading").status_code for page in pages] == [303, 200]
 
     def test_is_not_sent_to_programs(self, operator: Api) -> None:
         assert "Set-Cookie" not in operator.get("/state").headers
@@ -415,17 +446,6 @@ class TestForgedRequests:
         answer = person.open("PUT", f"{API}/mode", json={"trading_mode": "disabled"}, headers=headers)
         assert_problem(answer, 401, "unauthenticated")
         assert untouched(desk)
-
-    def test_under_tls_a_page_of_another_site_is_refused_by_its_referer(self, app: Flask, desk: Desk) -> None:
-        person = Browser(app, origin="https://desk.example")
-        person.sign_in("alice", desk.add_user("alice", "operator"))
-        csrf = person.csrf
-        for referer in ("https://evil.example/", "http://desk.example/", "https://desk.example.evil.example/", ""):
-            headers = {"Referer": referer, "X-CSRFToken": csrf}
-            answer = person.open("PUT", f"{API}/mode", json={"trading_mode": "disabled"}, headers=headers)
-            assert_problem(answer, 403, "csrf_failed")
-        assert untouched(desk)
-        assert person.json("PUT", "/mode", {"trading_mode": "disabled"}).status_code == 200
 
     def test_reading_needs_no_token(self, browser: Callable[..., Browser]) -> None:
         assert browser("viewer").get(f"{API}/state").status_code == 200

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from app import sign_in
-from tests.serving import Desk
+from tests.serving import DEVICE_COOKIE, Desk
 from tests.web.conftest import Browser
 
 FOR_ONE_ACCOUNT = sign_in.TRIES_FOR_ADDRESS_ON_ACCOUNT
@@ -212,34 +212,34 @@ class TestTheMarkOfABrowser:
     ) -> None:
         tried(desk, FOR_ONE_ACCOUNT)
         browser = at("192.0.2.1")
-        browser.client.set_cookie("countersign_device", forged, path="/login")
+        browser.client.set_cookie(DEVICE_COOKIE, forged, path="/login")
         assert browser.sign_in("alice", password).status_code == 429
 
     def test_is_another_in_each_browser(self, at: Callable[[str], Browser], desk: Desk, password: str) -> None:
         first, second = self.marked(at, "alice", password), self.marked(at, "alice", password)
-        mark = first.cookie("countersign_device", "/login")
+        mark = first.cookie(DEVICE_COOKIE, "/login")
         assert mark
-        assert mark != second.cookie("countersign_device", "/login")
+        assert mark != second.cookie(DEVICE_COOKIE, "/login")
 
     def test_stays_the_same_in_one_browser(self, at: Callable[[str], Browser], desk: Desk, password: str) -> None:
         """Otherwise every success would come with a fresh set of tries."""
         browser = self.marked(at, "alice", password)
-        mark = browser.cookie("countersign_device", "/login")
+        mark = browser.cookie(DEVICE_COOKIE, "/login")
         browser.sign_in("ALICE", password)
-        assert browser.cookie("countersign_device", "/login") == mark
+        assert browser.cookie(DEVICE_COOKIE, "/login") == mark
 
     def test_is_only_sent_where_people_sign_in(
         self, at: Callable[[str], Browser], desk: Desk, password: str
     ) -> None:
         browser = self.marked(at, "alice", password)
-        assert browser.cookie("countersign_device", "/") is None
+        assert browser.cookie(DEVICE_COOKIE, "/") is None
 
     def test_a_desk_that_many_share_keeps_the_last_ten(self, at: Callable[[str], Browser], desk: Desk) -> None:
         browser = at("192.0.2.1")
         for number in range(12):
             assert browser.sign_in(f"user{number}", desk.add_user(f"user{number}", "viewer")).status_code == 303
             browser.post("/logout")
-        assert len(browser.cookie("countersign_device", "/login") or "") < 2000
+        assert len(browser.cookie(DEVICE_COOKIE, "/login") or "") < 2000
 
 
 def test_guesses_that_are_sent_all_at_once_are_counted_one_by_one(app: Flask, desk: Desk, password: str) -> None:

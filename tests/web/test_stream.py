@@ -37,7 +37,7 @@ from tests.at_once import Caller, Reply, in_one_of_three, in_time, until
 from tests.commands import countersign, on_database, said
 from tests.conftest import API, Api
 from tests.desk.orders import transaction
-from tests.serving import TESTER, Desk, Server, serve
+from tests.serving import SESSION_COOKIE, TESTER, Desk, Server, serve
 from tests.test_serve import sign_in
 from tests.web.conftest import assert_problem
 from tests.web.orders import HOLDS, LOCKOUT, configure, order, set_deadline
@@ -174,7 +174,7 @@ class Served:
         password = self.server.add_user(name, "viewer")
         with httpx.Client(base_url=self.server.url) as browser:
             assert sign_in(browser, name, password).status_code == 303
-            return self.listen_with({"Cookie": f"countersign_session={browser.cookies['countersign_session']}"})
+            return self.listen_with({"Cookie": f"{SESSION_COOKIE}={browser.cookies[SESSION_COOKIE]}"})
 
     def several(self) -> list[Listener]:
         """With both workers, or nearly so, and past what they hear first."""
@@ -419,7 +419,7 @@ class TestItEnds:
         password = served.server.add_user("vera", "viewer")
         with httpx.Client(base_url=served.server.url) as browser:
             assert sign_in(browser, "vera", password).status_code == 303
-            cookie = {"Cookie": f"countersign_session={browser.cookies['countersign_session']}"}
+            cookie = {"Cookie": f"{SESSION_COOKIE}={browser.cookies[SESSION_COOKIE]}"}
             listeners = [served.listen_with(cookie) for _ in range(4)]
             [csrf] = set(re.findall(r'name="csrf[-_]token" content="([^"]+)"', browser.get("/trading").text))
             assert browser.post("/logout", data={"csrf_token": csrf}).status_code == 303

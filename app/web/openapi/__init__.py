@@ -50,7 +50,13 @@ def document() -> Json:
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "ID.SECRET of a token"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "countersign_session"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "countersign_session_TAG",
+                    "description": "Set by signing in. TAG differs for each instance; over HTTPS the name begins"
+                    " with `__Host-`.",
+                },
                 "csrf": {"type": "apiKey", "in": "header", "name": "X-CSRFToken"},
             },
             "schemas": answer_schemas() | body_schemas(),
