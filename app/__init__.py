@@ -35,6 +35,7 @@ from app.notifier import Notifier
 from app.round_trip import Line
 from app.settings import Settings
 from app.shelf import ShelfPool
+from app.sign_in_throttle import SignInThrottle
 from app.venues import Venue
 from app.venues.alpaca import Alpaca
 from app.venues.counted import Counted
@@ -87,6 +88,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _prepare_connections(app)
     app.extensions["live"] = Hub(database_url(settings))
     app.extensions["last_used"] = LastUsed()
+    app.extensions["sign_in_throttle"] = SignInThrottle()
     app.extensions["dispatch"] = Dispatch(_venues(settings), settings.send_within)
     app.extensions["notifier"] = Notifier(app, settings)
     logs.hide([*settings.secrets, app.config["SECRET_KEY"], database_url(settings).password])

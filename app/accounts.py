@@ -31,6 +31,7 @@ TOKEN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 MIN_PASSWORD_LENGTH = 8  # NIST SP 800-63B, section 5.1.1.2, which also wants it to be no mere variant of the name
 LEAST_BESIDE_THE_NAME = 3  # characters of a password that are not the person's name
 MAX_PASSWORD_LENGTH = 256
+EASY_TO_GUESS = "is easy to guess: use four or more unrelated words, or one that a password manager generates"
 
 # OWASP's Password Storage Cheat Sheet. The library's defaults take 64 MiB for each concurrent sign-in.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -59,12 +60,17 @@ class TokenHolder:
 
 
 def hash_password(name: str, password: str, field: str = "password") -> str:
-    """The hash of a new password. Raises Invalid, of `field`, when it is too short, too long, or little but the
-    name."""
+    """The hash of a new password. Raises Invalid, of `field`, when it is too short, too long, little but the name,
+    or easy to guess."""
+    # Its lists take 30 ms to load, and most commands and workers never set a password.
+    from app.password_strength import is_easy_to_guess
+
     if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
         raise Invalid({field: [f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters"]})
     if len(password.lower().replace(name.lower(), "")) < LEAST_BESIDE_THE_NAME:
         raise Invalid({field: ["must not be made of the name"]})
+    if aside(is_easy_to_guess, password):
+        raise Invalid({field: [EASY_TO_GUESS]})
     return aside(HASHER.hash, password)
 
 

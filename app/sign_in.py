@@ -27,6 +27,7 @@ from app.desk.moves import CHANNEL, MANY
 from app.desk.transaction import changing_rules, look_up, noting, one_at_a_time, reading, recording
 from app.domain.roles import Role
 from app.models import Account, SignInAttempt, SignInStep, WebSession
+from app.sign_in_throttle import throttle
 
 WINDOW = text("interval '15 minutes'")
 WINDOW_SECONDS = 15 * 60
@@ -92,10 +93,10 @@ def sign_in(
     this browser before to the browser's mark for each. The session `replaces` that this browser had before ends.
     Raises TooManyTries.
     """
-    key = _key(name)
-    mark = device_names.get(key)
-    attempt = _count_try(key, network(address), _mark_hash(mark) if mark else None)
-    account = accounts.password_matches(name.strip(), password)
+    mark = device_names.get(_key(name))
+    attempt, account = _check_password(
+        name.strip(), password, network(address), _mark_hash(mark) if mark else None
+    )
     if account is None:
         return None
     with recording() as session:
@@ -175,8 +176,7 @@ def prove_password(actor: Actor, password: str, *, address: str) -> Any:
     Raises Invalid (of `password`) when it is wrong, and TooManyTries.
     """
     door = actor.session_hash.hex() if actor.session_hash else None
-    attempt = _count_try(_key(actor.name), network(address), door)
-    account = accounts.password_matches(actor.name, password)
+    attempt, account = _check_password(actor.name, password, network(address), door)
     if account is None:
         raise Invalid({"password": ["is wrong"]})
     with noting() as session:
@@ -214,6 +214,16 @@ def sign_out(actor: Actor, secret: str) -> None:
         audit.record(session, actor, "session.sign_out", actor.name)
 
 
+def _check_password(name: str, password: str, address: str, device: str | None) -> tuple[int, Any]:
+    """The try that was counted, and the account that the password opens, or None. Raises TooManyTries, from memory
+    where this source was refused a moment ago or has a queue of checks under way."""
+    key = _key(name)
+    sources = [f"device {device}"] if device else [address, f"{address} {key}"]
+    with throttle().admit(*sources, known=device is not None):
+        attempt = _count_try(key, address, device)
+        return attempt, accounts.password_matches(name, password)
+
+
 def _count_try(name: str, address: str, device: str | None) -> int:
     """Write the try down before the password is looked at: guesses sent all at once count one by one."""
     mine = (SignInAttempt.name == name) & (SignInAttempt.address == address) & SignInAttempt.device.is_(None)
@@ -230,20 +240,23 @@ def _count_try(name: str, address: str, device: str | None) -> int:
         if device is not None and count(by_devices) >= TRIES_FOR_ALL_DEVICES:
             device = None  # that many marks are not one person's: they were copied, or made
         if device is not None:
-            buckets = [(SignInAttempt.device == device, TRIES_FOR_DEVICE)]
+            buckets = [(SignInAttempt.device == device, TRIES_FOR_DEVICE, f"device {device}")]
         else:
             by_strangers = (SignInAttempt.name == name) & SignInAttempt.device.is_(None)
             attacked = count(by_strangers) >= ATTACKED_ABOVE
             buckets = [
-                (mine, TRIES_UNDER_ATTACK if attacked else TRIES_FOR_ADDRESS_ON_ACCOUNT),
+                (mine, TRIES_UNDER_ATTACK if attacked else TRIES_FOR_ADDRESS_ON_ACCOUNT, f"{address} {name}"),
                 (
                     (SignInAttempt.address == address) & SignInAttempt.device.is_(None),
                     TRIES_FOR_ADDRESS,
+                    address,
                 ),
             ]
-        for which, most in buckets:
+        for which, most, source in buckets:
             if count(which) >= most:
-                raise TooManyTries(_seconds_left(session, which))
+                seconds = _seconds_left(session, which)
+                throttle().refuse(source, seconds)
+                raise TooManyTries(seconds)
         return session.scalars(
             insert(SignInAttempt).values(name=name, address=address, device=device).returning(SignInAttempt.id)
         ).one()
@@ -261,7 +274,9 @@ def network(address: str) -> str:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address[:64]
-    if parsed.version == 6:
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:  # as a socket that listens on both protocols names an IPv4 client
+            return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)
 

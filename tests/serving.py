@@ -25,6 +25,7 @@ from app.desk.actor import Actor
 from app.domain.roles import Role
 from app.extensions import db
 from app.settings import PROJECT, Settings
+from app.sign_in_throttle import SignInThrottle
 from tests.database import EMPTY, connect, new_database, postgres
 
 TESTER = Actor("cli:tests", Role.ADMIN, "tests")
@@ -78,6 +79,7 @@ class Desk:
 
     def reset(self) -> None:
         """Empty the desk: paper mode, configuration `{}`, nobody in it."""
+        self.app.extensions["sign_in_throttle"] = SignInThrottle()
         for patience in range(5, -1, -1):
             try:
                 self._connection.execute(EMPTY)

@@ -255,6 +255,7 @@ def test_a_person_is_asked_for_the_password_twice(run: Run, desk: Desk) -> None:
         ("alice", "short", "password: must have 8 to 256 characters"),
         ("alice", "", "password: must have 8 to 256 characters"),
         ("alice", "x" * 257, "password: must have 8 to 256 characters"),
+        ("alice", "password", "password: is easy to guess: use four or more unrelated words"),
         ("", "correct horse", "name: must be 1 to 64"),
         ("-", "correct horse", "name: must be 1 to 64"),
         ("cli:root", "correct horse", "name: must be 1 to 64"),
@@ -560,6 +561,7 @@ def test_a_password_is_reset_and_printed_once(run: Run, desk: Desk) -> None:
     password = said(run("user", "reset-password", "ada")).strip()
     with desk.app.app_context():
         assert accounts.password_matches("ada", password) is not None
+    assert "easy to guess" in refused(run("user", "reset-password", "ada", "--password-stdin", given="12345678\n"))
     assert said(run("user", "reset-password", "ada", "--password-stdin", given="a horse, a horse\n")) == ""
     with desk.app.app_context():
         assert accounts.password_matches("ada", "a horse, a horse") is not None

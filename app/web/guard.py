@@ -24,6 +24,7 @@ from app.web.permissions import (
     IN_PERSON,
     IN_TRANSACTION,
     NEVER_LIMITED,
+    SIGN_IN,
     WAITING,
     Open,
     Right,
@@ -125,7 +126,7 @@ def _check() -> Response | None:
     shown = _claim()
     if _begin(route, shown) and _is_deferred(right, shown):
         return None
-    g.actor = _who(shown)
+    g.actor = None if route in SIGN_IN else _who(shown)
     if right is not Open.ANYBODY:
         if g.actor is None:
             return _unauthenticated()

@@ -146,6 +146,9 @@ NEVER_LIMITED = frozenset(
     }
 )
 
+# Sign-in forms, which do not depend on who is signed in already: a flood of them must not cost a lookup each.
+SIGN_IN = frozenset({("POST", "/login"), ("POST", "/login/code")})
+
 # Routes that may be long under way without any work; how many of these there are is bounded in app/live.py.
 WAITING = frozenset({("GET", f"{API}/stream"), ("GET", f"{API}/orders/<order_id>")})
 

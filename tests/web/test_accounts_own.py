@@ -63,6 +63,7 @@ def test_a_password_is_changed_and_all_other_sessions_end(vera: Person, app: Fla
         ({"old": "wrong"}, "The password is wrong"),
         ({"old": ""}, "Password is required"),
         ({"new": "seven c"}, "8 to 256 characters"),
+        ({"new": "12345678"}, "is easy to guess: use four or more"),
         ({"new": "x" * 257}, "1 to 256 characters"),
         ({"new": "veraVERAvera12"}, "must not be made of the name"),
         ({"again": "a horse of another color"}, "must be the same as the new one"),

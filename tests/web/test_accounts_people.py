@@ -67,6 +67,7 @@ def test_adding_a_person_shows_a_password_once_with_which_they_sign_in(
         ({"name": "", "role": "viewer"}, "is required"),
         ({"name": "ada", "role": "viewer"}, "an account named ada"),
         ({"name": "olga", "role": "viewer", "password": "short"}, "8 to 256 characters"),
+        ({"name": "olga", "role": "viewer", "password": "aaaaaaaa"}, "is easy to guess: use four or more"),
         ({"name": "olga-the-first", "role": "viewer", "password": "Olga-the-First1"}, "not be made of the name"),
     ],
 )
