@@ -144,7 +144,8 @@ def change_mode() -> Any:
     to = TradingMode(form.trading_mode.data)
     live = to is TradingMode.LIVE
     missing = to is not TradingMode.DISABLED and not form.reason.data
-    wrong_word = live and request.form.get("confirm_word", "").strip().upper() != GO_LIVE_WORD
+    word = request.form.get("confirm_word", "").strip()
+    wrong_word = live and not (word.isascii() and word.upper() == GO_LIVE_WORD)  # "lıve".upper() is "LIVE" too
     need_code = live and actor().may(Act.GO_LIVE) and second_factor.is_required()
     if need_code and not second_factor.has(actor()):
         return _back(

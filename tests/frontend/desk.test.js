@@ -19,7 +19,21 @@ const state = (...approvals) => ({
 let tell, follows, arrived;
 
 function start(initial = state()) {
-  const api = { seed: vi.fn(), watch: (key, watcher) => { tell = watcher; } };
+  const listed = ({ lockouts: items, lockouts_total: total }) => ({ items, total });
+  let take;
+  const api = {
+    seed: vi.fn(),
+    follow: (key, taking) => {
+      take = taking;
+      take(listed(initial));
+    },
+    watch: (key, watcher) => {
+      tell = (event) => {
+        if (event.data) take(listed(event.data));
+        watcher(event);
+      };
+    },
+  };
   const desk = createDesk({ initial: { state: initial }, api, clock: createClock(at(0)), updates: { start: (to) => { follows = to; } }, arrived });
   desk.start();
   return desk;

@@ -15,6 +15,7 @@ beforeEach(() => {
   api = { halt: vi.fn(), watch: (key, watcher) => { heard = watcher; } };
   desk = { state: { trading_mode: 'paper' }, lastGood: '12:00:00', refused: vi.fn(), announce: vi.fn() };
   bar = Object.assign(modeBar({ api, random: () => 0.5 })(), { $store: { desk } });
+  api.follow = (key, take) => take({ get trading_mode() { return desk.state.trading_mode; } });
   bar.init();
 });
 afterEach(() => vi.useRealTimers());

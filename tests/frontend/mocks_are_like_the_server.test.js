@@ -182,7 +182,7 @@ describe('the forms', () => {
 });
 
 describe('an api that talks to them', () => {
-  const NO_ACTS = ['read', 'watch', 'refetch', 'poll', 'seed'];
+  const NO_ACTS = ['read', 'watch', 'follow', 'refetch', 'poll', 'seed'];
   const ACTS = {
     updateApprovalConfig: (api) => api.updateApprovalConfig({ auto_approve_paper: false, approval_timeout_minutes: 5 }),
     updateSignalLayers: (api) => api.updateSignalLayers({ competitive: false }),

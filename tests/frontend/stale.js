@@ -1,4 +1,5 @@
-// Which keys an act makes stale: with every key watched, those that are read again once it is over.
+// Which keys an act makes stale: with every key watched, those that are read again once it is over. The state is not watched
+// but read, before and after: while it is watched, the keys that are part of it are filled from it.
 
 import { settled } from './serving.js';
 
@@ -7,10 +8,14 @@ export const EVERY_KEY = ['state', 'approval-config', 'trading-config', 'mode', 
 /** The keys that an act has read again, each of them once. */
 export async function readAgainBy(act, { api, asked }) {
   const again = [];
-  for (const key of EVERY_KEY) api.watch(key, ({ patched }) => { if (!patched) again.push(key); });
+  for (const key of EVERY_KEY.filter((one) => one !== 'state')) api.watch(key, ({ patched }) => { if (!patched) again.push(key); });
+  await api.read('state');
+  const before = asked.length;
   await act();
   await settled();
-  const reads = asked.filter((one) => one.startsWith('GET '));
+  await api.read('state');
+  const reads = asked.slice(before).filter((one) => one.startsWith('GET '));
+  if (reads.includes('GET /state')) again.push('state');
   if (reads.length !== again.length) throw new Error(`${reads.join(', ')} were asked for, ${again.join(', ')} were told`);
   return again.sort();
 }

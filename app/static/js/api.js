@@ -29,6 +29,18 @@ function pathOf(key) {
 // Every act shows in the snapshot of the whole desk, and is on the record.
 const ALWAYS_STALE = ['state', 'audit'];
 
+// Keys whose content is part of /state. While the state is watched, they are filled from it instead of by a request each.
+// Null: the stored section cannot be parsed.
+const FROM_STATE = {
+  'approval-config': (state) => state.approval_config,
+  'signal-layers': (state) => state.signal_layers,
+  'trading-config': (state) => ({
+    trading_mode: state.trading_mode, version: state.config_version, error: state.config_error, warnings: state.config_warnings,
+    second_factor_for_live: state.second_factor_for_live,
+  }),
+  lockouts: (state) => ({ items: state.lockouts, total: state.lockouts_total }),
+};
+
 const PATIENCE = 10_000;      // after that long without an answer we say so
 const FRESH = 5_000;          // what was read is good for that long: other people change the desk too
 const MOST_RECENT = 50;       // decided orders in a state
@@ -124,9 +136,18 @@ export function createApi({
 
   const isFresh = ({ data, at }) => data !== undefined && Date.now() - at < FRESH;
 
+  /** The keys that are filled from the state are told first: whoever watches the state finds them up to date. */
   function tell(kept, event) {
+    if (kept === entries.get('state') && kept.watchers.size) {
+      for (const [key, part] of Object.entries(FROM_STATE)) {
+        if (entries.has(key)) tell(entries.get(key), event.data ? { ...event, data: part(event.data) } : event);
+      }
+    }
     kept.watchers.forEach((watcher) => attempt(() => watcher(event)));
   }
+
+  /** The key that is requested so that the watchers of this one are told. */
+  const sourceOf = (key) => (key in FROM_STATE && entries.get('state')?.watchers.size ? 'state' : key);
 
   /** One read, and what came of it for the watchers; nothing where it was given up meanwhile. */
   async function take(kept, reading) {
@@ -156,7 +177,7 @@ export function createApi({
    * Reads a key again. A read under way is given up, so that only the one started last is ever applied: an older
    * answer cannot come to lie over a newer one. Resolves when it is over; the outcome goes to the watchers.
    */
-  function refetch(key) {
+  function request(key) {
     const kept = entry(key);
     giveUp(kept);
     const reading = { controller: new AbortController() };
@@ -165,11 +186,13 @@ export function createApi({
     return reading.outcome;
   }
 
+  const refetch = (key) => request(sourceOf(key));
+
   /** What is kept under a key while it is fresh, else what a read says: one, shared by all who ask meanwhile. */
   async function read(key) {
     while (!isFresh(entry(key))) {
       const { reading } = entry(key);
-      const event = await (reading ? reading.outcome : refetch(key));
+      const event = await (reading ? reading.outcome : request(key));
       if (event?.problem) throw event.problem;
       // A slow answer may be past its time already, and is still the newest there is.
       if (event) break;
@@ -188,19 +211,28 @@ export function createApi({
     return () => entry(key).watchers.delete(watcher);
   }
 
+  /** Passes on what is known under a key now, if anything is, and the data of every later read. */
+  function follow(key, take) {
+    const state = entries.get('state')?.data;
+    const known = state && key in FROM_STATE ? FROM_STATE[key](state) : entry(key).data;
+    if (known !== undefined) take(known);
+    return watch(key, ({ data }) => { if (data !== undefined) take(data); });
+  }
+
   /**
    * What an act may have changed is read again: where somebody watches, at once, else when somebody asks. A read that
    * began before the act was over tells of what was: it is given up either way.
    */
   function outdate(words, later) {
+    const sources = new Set();
     for (const [key, kept] of [...entries]) {
       if (!words.includes(wordOf(key))) continue;
       kept.at = 0;
-      if (!kept.watchers.size) {
-        giveUp(kept);
-        entries.delete(key);
-      } else if (!later || kept.reading) refetch(key);
+      if (kept.watchers.size) sources.add(sourceOf(key));
+      if (!kept.watchers.size || sourceOf(key) !== key) giveUp(kept);
+      if (!kept.watchers.size) entries.delete(key);
     }
+    for (const source of sources) if (!later || entry(source).reading) request(source);
   }
 
   /**
@@ -246,7 +278,7 @@ export function createApi({
 
   // Each act names what it makes stale. Orders that wait say what would hold them now, so lockouts show there as well.
   return {
-    read, watch, refetch, poll,
+    read, watch, follow, refetch, poll,
 
     /** What came with the page, so that an act has something to patch before the first read, and that is a light one. */
     seed: (key, data, tag) => { Object.assign(entry(key), { data, etag: tag ? `"${tag}"` : null }); },

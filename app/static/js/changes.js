@@ -1,6 +1,7 @@
 // What became different between two states of the desk, in sentences: for the line that announces it, and for those who
 // hear the page rather than see it. Our own acts and other people's are told alike.
 
+import { lowerCase } from './ascii.js';
 import { minutesInWords, utcEnd } from './clock.js';
 import { capital, count, decider, decision, named, since } from './orders.js';
 
@@ -62,7 +63,7 @@ const few = (sentences, many) => (sentences.length > MANY ? [`${sentences.length
 /** Who decided, and apart from that what became of it: a venue's no is not the doing of whoever released the order. */
 function fate(order) {
   const now = since(order);
-  return `${decision(order).toLowerCase()} by ${decider(order)}${now && `; ${now}`}`;
+  return `${lowerCase(decision(order))} by ${decider(order)}${now && `; ${now}`}`;
 }
 
 /** Released orders that the desk has given up sending. */

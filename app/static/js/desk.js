@@ -25,6 +25,8 @@ const TROUBLES = {
 /** `arrived` is told of orders that came in and wait. */
 export function createDesk({ initial, api, clock, updates, arrived }) {
   let nextTick, noticeEnd, telling;
+  let lockouts = { items: [], total: 0 };   // as they were read
+  let shown;               // how the desk stood at the last look
   let untold = null;       // how the desk stood when it was last told what changed, if anything has since
   let lastGoodAt = clock.now();
 
@@ -32,6 +34,8 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
     state: initial.state,
     me: initial.me,
     lockouts: [],          // those in force now, soonest end first
+    lockoutsListed: 0,     // of the list that was read
+    lockoutsTotal: 0,      // with those beyond it
     waiting: [],           // orders that wait now, soonest expiry first
     now: clock.now(),
     clock: '',
@@ -52,7 +56,11 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
 
     /** All that are in force, also those beyond what a state holds. */
     get lockoutCount() {
-      return this.lockouts.length + Math.max(0, this.state.lockouts_total - this.state.lockouts.length);
+      return this.lockouts.length + this.unlistedLockouts;
+    },
+
+    get unlistedLockouts() {
+      return Math.max(0, this.lockoutsTotal - this.lockoutsListed);
     },
 
     /** All that wait, also those beyond what a state holds. */
@@ -73,8 +81,10 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
     },
 
     start() {
-      this.take(initial.state);
       api.seed('state', initial.state, initial.tag);
+      api.follow('lockouts', (read) => this.takeLockouts(read));
+      this.take(initial.state);
+      shown = this.inWords();
       api.watch('state', (event) => this.heard(event));
       updates.start({
         version: () => this.state.state_version,
@@ -134,11 +144,12 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
 
     apply(state) {
       this.now = clock.now();
-      const before = this.inWords();
+      const before = shown;
       this.take(state);
+      shown = this.inWords();
       untold ??= before;
       if (!telling) this.tellChanges();
-      arrived(arrivals(before, this.inWords()));
+      arrived(arrivals(before, shown));
     },
 
     take(state) {
@@ -147,10 +158,17 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
       Object.freeze(state.recent_orders);
       Object.freeze(state.venue?.open_orders);
       Object.freeze(state.venue?.on_the_way);
-      state.lockouts.forEach(Object.freeze);
       this.state = state;
-      this.lockouts = this.inForce(state);
       this.waiting = Object.freeze(state.approvals.filter((order) => this.inTime(order)));
+    },
+
+    takeLockouts(read) {
+      lockouts = read;
+      const { items, total = items.length } = read;
+      items.forEach(Object.freeze);
+      this.lockoutsListed = items.length;
+      this.lockoutsTotal = total;
+      this.lockouts = this.inForce(items);
     },
 
     msLeft(order) {
@@ -165,11 +183,11 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
       return { ...this.state, lockouts: this.lockouts, approvals: this.waiting, unseen: this.unseenCount };
     },
 
-    inForce(state) {
+    inForce(items) {
       const now = clock.now();
       const known = new Map(this.lockouts.map((lock) => [lock.id, lock]));
       const same = (lock) => known.get(lock.id)?.expires_at === lock.expires_at;
-      return state.lockouts
+      return items
         .filter((lock) => Date.parse(lock.expires_at) > now)
         .map((lock) => (same(lock) ? known.get(lock.id) : lock))   // the same object: its row is not drawn again
         .sort((one, other) => Date.parse(one.expires_at) - Date.parse(other.expires_at));
@@ -182,7 +200,10 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
       const [order] = this.waiting;
       if (order && !this.inTime(order)) this.apply(this.state);
       const [lock] = this.lockouts;
-      if (lock && Date.parse(lock.expires_at) <= this.now) this.apply(this.state);
+      if (lock && Date.parse(lock.expires_at) <= this.now) {
+        this.takeLockouts(lockouts);
+        this.apply(this.state);
+      }
       if (!this.signedOut && this.now - lastGoodAt > TOO_OLD) this.lost = true;
       this.showAge();
       clearTimeout(nextTick);

@@ -2,6 +2,8 @@
 // The desk goes on meanwhile: a question may carry stale(desk), which says what of it is no longer so, {said, over}, or
 // null. Where it is over nobody can say yes to it any more. `dismiss` is the word for no, where "Cancel" could be an act.
 
+import { upperCase } from './ascii.js';
+
 /** Halting is one click, always: its button shows through the veil, and so it works there. */
 export function throughTheVeil({ clientX, clientY }, opened) {
   const halt = document.querySelector('button.halt[type="submit"]');
@@ -87,7 +89,7 @@ export function createDialog() {
       if (this.over) return;
       this.errors = {};
       if (this.needReason && !this.$refs.reason.value.trim()) this.errors.reason = 'Say why.';
-      if (this.needWord && this.$refs.word.value.trim().toUpperCase() !== this.needWord) this.errors.word = `Type ${this.needWord}.`;
+      if (this.needWord && upperCase(this.$refs.word.value.trim()) !== this.needWord) this.errors.word = `Type ${this.needWord}.`;
       if (this.needCode && !this.codeTyped) this.errors.code = 'Type the six digits that your authenticator shows.';
       if (this.errors.reason) this.$refs.reason.focus();
       else if (this.errors.code) this.$refs.code.focus();

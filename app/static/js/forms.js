@@ -24,10 +24,8 @@ export const timeoutForm = ({ api }) => () => ({
   edited: false,
   saving: false,
   error: '',
+  config: null,
 
-  get config() {
-    return this.$store.desk.state.approval_config;
-  },
   get unknown() {
     return !this.config;
   },
@@ -36,7 +34,8 @@ export const timeoutForm = ({ api }) => () => ({
   },
 
   init() {
-    // Follows the desk, except while somebody is typing another value.
+    api.follow('approval-config', (config) => { this.config = config; });
+    // Shows the current value, except while another one is being typed.
     this.$watch('config', (config) => { if (!this.edited) this.$refs.minutes.value = config ? config.approval_timeout_minutes : ''; });
   },
 
@@ -66,12 +65,16 @@ export const timeoutForm = ({ api }) => () => ({
 export const mendForm = ({ api }) => () => ({
   saving: false,
   problem: '',
+  error: null,         // of the stored configuration
+  mendable: false,     // by this form: the part that it sets is what cannot be parsed
+
+  init() {
+    api.follow('trading-config', ({ error }) => { this.error = error; });
+    api.follow('approval-config', (config) => { this.mendable = config === null; });
+  },
 
   get broken() {
-    return !!this.$store.desk.state.config_error;
-  },
-  get mendable() {
-    return this.$store.desk.state.approval_config === null;
+    return !!this.error;
   },
   /** Whether an operator can set all that cannot be read. */
   get byOperator() {
@@ -81,10 +84,10 @@ export const mendForm = ({ api }) => () => ({
     return `PUT /api/admin/trading/${this.key.startsWith('signal_layers') ? 'signal-layers' : 'approval-config'}`;
   },
   get key() {
-    return this.broken ? this.$store.desk.state.config_error.key : '';
+    return this.broken ? this.error.key : '';
   },
   get detail() {
-    return this.broken ? this.$store.desk.state.config_error.detail : '';
+    return this.broken ? this.error.detail : '';
   },
 
   async mend() {
@@ -109,11 +112,17 @@ export const mendForm = ({ api }) => () => ({
 });
 
 /** Keys in known sections that mean nothing: perhaps a misspelt limit. */
-export const settingWarnings = () => () => ({
+export const settingWarnings = ({ api }) => () => ({
+  warnings: [],
+
+  init() {
+    api.follow('trading-config', ({ warnings }) => { this.warnings = warnings; });
+  },
+
   get none() {
-    return !this.$store.desk.state.config_warnings.length;
+    return !this.warnings.length;
   },
   get names() {
-    return this.$store.desk.state.config_warnings.join(', ');
+    return this.warnings.join(', ');
   },
 });

@@ -2,29 +2,28 @@
 // over the list, or the keyboard in it, each row keeps its place, and one that is no longer in force says so.
 
 import { MOVED, createAim } from './aim.js';
+import { upperCase } from './ascii.js';
 import { HOUR, SECOND, timeLeft, utcEnd } from './clock.js';
 import { takeDraft } from './draft.js';
 import { inWords, whole } from './forms.js';
 import { instrument } from './orders.js';
 import { createRows, put, visible } from './rows.js';
+import { EVERY_SYMBOL, normalizeTicker, tickerProblem } from './tickers.js';
 
 const FIELDS = ['ticker', 'reason', 'duration_minutes'];
 const USUAL = '60';
 const SOON = 60 * SECOND;
 const HELD = ':is(:hover, :has(:focus-visible))';
-const TICKER = /^([A-Z0-9]+([./-][A-Z0-9]+)*|\*)$/;
 
 export const lockoutForm = ({ api, initial }) => () => ({
+  ticker: '', reason: '', duration_minutes: USUAL,   // as typed
   errors: {},
-  minutes: USUAL,
-  ticker: '',      // as the server will read it
   saving: false,
   problem: '',
 
   init() {
-    const draft = takeDraft();
-    if (draft) for (const name of FIELDS) this.field(name).value = draft[name];
-    this.typed();
+    const drawn = Object.fromEntries(FIELDS.map((name) => [name, this.field(name).value]));
+    Object.assign(this, drawn, takeDraft());
     this.errors = inWords(initial.lockout_errors, this.$root);
     this.$nextTick(() => this.toFirstError());
   },
@@ -33,30 +32,35 @@ export const lockoutForm = ({ api, initial }) => () => ({
     return this.$root.elements[name];
   },
 
-  upper({ target }) {
-    const { selectionStart, selectionEnd } = target;
-    target.value = target.value.toUpperCase();
-    target.setSelectionRange(selectionStart, selectionEnd);
-    this.typed('ticker');
+  /** ASCII letters become upper case in place; the length, and so the caret, stays as it is. */
+  tickerTyped({ target, isComposing }) {
+    if (isComposing) return;   // an input method replaces what it composes: wait until it is done
+    const { value, selectionStart, selectionEnd, selectionDirection } = target;
+    const ticker = upperCase(value);
+    if (ticker !== value) {
+      target.value = ticker;
+      target.setSelectionRange(selectionStart, selectionEnd, selectionDirection);
+    }
+    this.ticker = ticker;
+    this.errors.ticker = tickerProblem(ticker);
   },
 
   typed(name) {
     this.errors[name] = '';
-    this.minutes = this.field('duration_minutes').value;
-    this.ticker = this.field('ticker').value.trim().toUpperCase();
   },
 
   /** What the typed lockout would hold of the orders that wait. */
   get preview() {
-    if (!TICKER.test(this.ticker)) return '';
-    const held = this.$store.desk.waitingOf(this.ticker);
+    const ticker = normalizeTicker(this.ticker);
+    if (!ticker) return '';
+    const held = this.$store.desk.waitingOf(ticker);
     const orders = held === 1 ? '1 waiting order' : `${held} waiting orders`;
-    if (this.ticker === '*') return held ? `Would hold ${held === 1 ? 'the' : 'all'} ${orders}.` : 'Would hold no waiting order: none waits.';
-    return held ? `Would hold ${orders} of ${this.ticker}.` : `Would hold no waiting order of ${this.ticker}.`;
+    if (ticker === EVERY_SYMBOL) return held ? `Would hold ${held === 1 ? 'the' : 'all'} ${orders}.` : 'Would hold no waiting order: none waits.';
+    return held ? `Would hold ${orders} of ${ticker}.` : `Would hold no waiting order of ${ticker}.`;
   },
 
   choose(minutes) {
-    this.field('duration_minutes').value = minutes;
+    this.duration_minutes = minutes;
     this.typed('duration_minutes');
   },
 
@@ -64,9 +68,8 @@ export const lockoutForm = ({ api, initial }) => () => ({
     if (this.saving) return;
     this.saving = true;
     this.problem = '';
-    const typed = Object.fromEntries(FIELDS.map((name) => [name, this.field(name).value]));
     try {
-      await api.createLockout({ ...typed, duration_minutes: whole(typed.duration_minutes) });
+      await api.createLockout({ ticker: this.ticker, reason: this.reason, duration_minutes: whole(this.duration_minutes) });
       this.clear();
     } catch (problem) {
       this.refused(problem);
@@ -89,7 +92,7 @@ export const lockoutForm = ({ api, initial }) => () => ({
 
   clear() {
     this.errors = {};
-    this.field('ticker').value = this.field('reason').value = '';
+    this.ticker = this.reason = '';
     this.choose(USUAL);
     this.field('ticker').focus();
   },
@@ -139,10 +142,10 @@ export const lockoutList = ({ api, ask, unobserved }) => () => {
 
     /** The state holds the first of them only, where there are very many. */
     get total() {
-      return this.$store.desk.state.lockouts_total;
+      return this.$store.desk.lockoutsTotal;
     },
     get more() {
-      return this.total > this.$store.desk.state.lockouts.length;
+      return this.$store.desk.unlistedLockouts > 0;
     },
 
     draw() {

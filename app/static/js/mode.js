@@ -60,6 +60,24 @@ const overtaken = (from, version, waiting) => ({ state, waitingCount }) => {
   return { said: waitingCount === 1 ? 'By now 1 order waits for approval: it will be canceled.' : `By now ${waitingCount} orders wait for approval: all will be canceled.` };
 };
 
+/** What the mode means, of the words that the template has for each. */
+function wordsOf({ trading_mode: mode, error }, dataset) {
+  return error && mode !== 'disabled' ? dataset.wordsBroken : dataset[`words${capital(mode)}`];
+}
+
+/** The same on the page itself, where the bar has no room for it. */
+export const modeDetail = ({ api }) => () => ({
+  config: null,
+
+  init() {
+    api.follow('trading-config', (config) => { this.config = config; });
+  },
+
+  get words() {
+    return wordsOf(this.config, this.$root.dataset);
+  },
+});
+
 export const modeBar = ({ api, ask, random = Math.random }) => () => ({
   halting: false,
   pressed: 0,          // when, of the halt that is being asked for
@@ -68,20 +86,21 @@ export const modeBar = ({ api, ask, random = Math.random }) => () => ({
   waiting: false,
   saving: false,
   problem: '',
+  config: {},
 
   init() {
+    api.follow('trading-config', (config) => { this.config = config; });
     api.watch('state', ({ problem, patched }) => { if (!problem && !patched) this.settle(); });
   },
 
   get mode() {
-    return this.$store.desk.state.trading_mode;
+    return this.config.trading_mode;
   },
   get label() {
     return MODES[this.mode];
   },
   get words() {
-    if (this.mode !== 'disabled' && this.$store.desk.state.config_error) return this.$root.dataset.wordsBroken;
-    return this.$root.dataset[`words${this.mode[0].toUpperCase()}${this.mode.slice(1)}`];
+    return wordsOf(this.config, this.$root.dataset);
   },
 
   get said() {
@@ -145,7 +164,7 @@ export const modeBar = ({ api, ask, random = Math.random }) => () => ({
     if (this.waiting) return;
     this.problem = '';
     const { desk } = this.$store;
-    const needCode = to === 'live' && !!desk.state.second_factor_for_live;
+    const needCode = to === 'live' && !!this.config.second_factor_for_live;
     if (needCode && desk.me.lacksCode) {
       this.problem = 'Not changed: going live takes a second factor, and you have none. Set one up on your Account page.';
       return;
@@ -153,7 +172,7 @@ export const modeBar = ({ api, ask, random = Math.random }) => () => ({
     this.waiting = true;
     // What this question leaves; the page may learn of something else meanwhile, and then the answer is void.
     const from = this.mode;
-    const version = desk.state.config_version;
+    const { version } = this.config;
     const { waitingCount } = desk;
     const asked = {
       ...question(from, to, waitingCount), needReason: true, needCode, stale: overtaken(from, version, waitingCount),

@@ -1,5 +1,6 @@
 // An order in words and numbers, as _orders.html writes them. Amounts are decimal strings and stay exact.
 
+import { lowerCase, upperCase } from './ascii.js';
 import { utcTime } from './clock.js';
 
 const OUTCOMES = {
@@ -73,7 +74,7 @@ export function stillOpen(order) {
   return `${order.side} the open ${grouped(written(units(order.qty) - units(order.filled_qty)))} of ${size(order)} ${order.ticker}`;
 }
 
-export const capital = (text) => text[0].toUpperCase() + text.slice(1);
+export const capital = (text) => upperCase(text[0]) + text.slice(1);
 export const count = (number) => (number === 1 ? '1 order' : `${number} orders`);
 export const isLive = (order) => order.trading_mode === 'live';
 
@@ -92,7 +93,7 @@ export const isUnsent = ({ status, send_by: by }) => status === 'released' && !!
 export function since(order) {
   if (isUnsent(order)) return `not sent yet (until ${utcTime(Date.parse(order.send_by))})`;
   if (!wentOn(order)) return '';
-  return `now: ${order.status === 'unknown' ? OUTCOMES.unknown : outcome(order).toLowerCase()}`;
+  return `now: ${order.status === 'unknown' ? OUTCOMES.unknown : lowerCase(outcome(order))}`;
 }
 
 /** "Released by olga at 14:03:11 UTC", and of one that went on: "…, now: filled". */

@@ -1,6 +1,7 @@
 // What is asked before orders are decided: in paper trading one approval is one click, with real money never. And what is
 // told of those that were not decided as asked.
 
+import { lowerCase } from './ascii.js';
 import { about, capital, count, decider, decision, isLive, isReleased, named, prices, sum, verdict, worth } from './orders.js';
 
 const MOST_NAMED = 6;
@@ -55,7 +56,7 @@ export function question(orders, choice, many, leftOut) {
 
 function fate(order) {
   if (order.status === 'expired') return `${order.ticker} timed out`;
-  return order.decided_at ? `${order.ticker} was ${decision(order).toLowerCase()} by ${decider(order)}` : order.ticker;
+  return order.decided_at ? `${order.ticker} was ${lowerCase(decision(order))} by ${decider(order)}` : order.ticker;
 }
 
 const ending = (order) => (order.decided_at ? `${verdict(order)}.` : 'The order waits no more.');

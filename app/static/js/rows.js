@@ -1,6 +1,8 @@
 // Rows of a table, kept by the id of what they show. Drawn by hand rather than by Alpine: there may be hundreds, each
 // with a clock, and the rows that came from the server are taken over as they are.
 
+import { upperCase } from './ascii.js';
+
 /** Whether two items say the same. Most are the very same objects; of what was read again every one is new. */
 function same(one, other) {
   if (!one) return false;
@@ -62,7 +64,7 @@ export function createRows(body, fill) {
 const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
 /** What turns the text around it is shown as what it is: an engine's words must not read as something else. */
-export const visible = (text) => text?.replace(TURNING, (one) => `[U+${one.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}]`) ?? '';
+export const visible = (text) => text?.replace(TURNING, (one) => `[U+${upperCase(one.charCodeAt(0).toString(16)).padStart(4, '0')}]`) ?? '';
 
 /** Replaces Alpine's `x-text` by one that shows every text as `visible` does: messages of the server quote other people. */
 export function escapeText(Alpine) {

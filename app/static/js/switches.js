@@ -1,9 +1,11 @@
 // The four cards with a switch. The words are in the template; here is what each one reads and writes.
 
+import { lowerCase } from './ascii.js';
 import { minutesInWords } from './clock.js';
 
 const layer = (name) => ({
-  read: (state) => state.signal_layers?.[name],
+  key: 'signal-layers',
+  read: (layers) => layers[name],
   write: (api, on) => api.updateSignalLayers({ [name]: on }),
 });
 
@@ -12,23 +14,30 @@ const SWITCHES = {
   macro: layer('macro'),
   competitive: layer('competitive'),
   paper: {
-    read: ({ approval_config: config }) => config && !config.auto_approve_paper,
+    key: 'approval-config',
+    read: (config) => !config.auto_approve_paper,
     write: (api, required) => api.updateApprovalConfig({ auto_approve_paper: !required }),
   },
   live: {
-    read: ({ approval_config: config }) => config?.require_approval_for_live,
+    key: 'approval-config',
+    read: (config) => config.require_approval_for_live,
     write: (api, required) => api.updateApprovalConfig({ require_approval_for_live: required }),
   },
 };
 
-export const switchCard = ({ api, ask }) => (key) => ({
+export const switchCard = ({ api, ask }) => (name) => ({
+  on: undefined,     // null where what is stored cannot be parsed
+  minutes: undefined,
   waiting: false,    // from the click to the server's answer: a second click does nothing
   saving: false,
   problem: '',
 
-  get on() {
-    return SWITCHES[key].read(this.$store.desk.state);
+  init() {
+    const { key, read } = SWITCHES[name];
+    api.follow(key, (stored) => { this.on = stored && read(stored); });
+    api.follow('approval-config', (config) => { this.minutes = config?.approval_timeout_minutes; });
   },
+
   get unknown() {
     return typeof this.on !== 'boolean';
   },
@@ -57,7 +66,7 @@ export const switchCard = ({ api, ask }) => (key) => ({
     try {
       if (await this.agreed(wanted)) {
         this.saving = true;
-        await SWITCHES[key].write(api, wanted);
+        await SWITCHES[name].write(api, wanted);
       }
     } catch (problem) {
       this.problem = `Not changed: ${problem.message}`;
@@ -72,10 +81,9 @@ export const switchCard = ({ api, ask }) => (key) => ({
     const text = this.said('ask', wanted);
     if (!text) return true;
     const act = this.said('act', wanted);
-    const minutes = this.$store.desk.state.approval_config?.approval_timeout_minutes;
     return ask({
-      title: `${this.$root.dataset.name}: ${act.toLowerCase()}?`,
-      text: text.replace('{timeout}', minutesInWords(minutes)),
+      title: `${this.$root.dataset.name}: ${lowerCase(act)}?`,
+      text: text.replace('{timeout}', minutesInWords(this.minutes)),
       act,
       stale: () => this.overtaken(wanted),
       grave: !wanted && 'graveOff' in this.$root.dataset,

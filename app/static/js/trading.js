@@ -11,7 +11,7 @@ import { createDialog, panel } from './dialog.js';
 import { mendForm, settingWarnings, timeoutForm } from './forms.js';
 import { keysDialog } from './keys.js';
 import { lockoutForm, lockoutList } from './lockouts.js';
-import { modeBar } from './mode.js';
+import { modeBar, modeDetail } from './mode.js';
 import { escapeText } from './rows.js';
 import { createSound } from './sound.js';
 import { createSharedStream, createStream } from './stream.js';
@@ -40,7 +40,7 @@ Alpine.store('alerts', createAlerts({
 const alerts = Alpine.store('alerts');
 Alpine.data('confirmDialog', dialog.component);
 for (const [name, part] of Object.entries({
-  keysDialog, lockoutForm, lockoutList, mendForm, modeBar, panel, pendingApprovals, recentDecisions, settingWarnings, switchCard, timeoutForm,
+  keysDialog, lockoutForm, lockoutList, mendForm, modeBar, modeDetail, panel, pendingApprovals, recentDecisions, settingWarnings, switchCard, timeoutForm,
   ...venue,
 })) {
   Alpine.data(name, part(parts));

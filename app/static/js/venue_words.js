@@ -1,6 +1,7 @@
 // What is at the venue, or may be, in sentences: those of the alarm, the question before orders are ended there, and what
 // came of it. _venue.html draws the same where there is no script.
 
+import { lowerCase } from './ascii.js';
 import { capital, count, grouped, isFilled, isUnsent, moment, money, named, outcome, prices, stillOpen } from './orders.js';
 
 const MOST_NAMED = 6;
@@ -77,7 +78,7 @@ const overtaken = (asked) => ({ state }) => {
 export function told({ canceled_orders: canceled, not_open: gone = [] }) {
   const ended = canceled.filter((order) => order.ended);
   const rest = canceled.length - ended.length;
-  const fate = (order) => `${named(order)}: ${outcome(order).toLowerCase()}`;
+  const fate = (order) => `${named(order)}: ${lowerCase(outcome(order))}`;
   return [
     !canceled.length && 'Nothing was to be canceled at the venue.',
     ended.length && `${capital(count(ended.length))} ended at the venue (${few(ended, fate)}).`,

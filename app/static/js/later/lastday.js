@@ -2,6 +2,7 @@
 // time line. Imported, with the library that draws, once somebody comes near it.
 
 import UPlot from '../../vendor/uplot.js';
+import { lowerCase } from '../ascii.js';
 import { MODES } from '../changes.js';
 import { HOUR, SECOND, age, utcTime } from '../clock.js';
 import { visible } from '../rows.js';
@@ -38,7 +39,7 @@ const totalOf = (hour) => OUTCOMES.reduce((sum, [key]) => sum + hour[key], 0);
 
 function hourInWords(hour) {
   const start = Date.parse(hour.start);
-  const parts = OUTCOMES.filter(([key]) => hour[key]).map(([key, name]) => `${hour[key]} ${name.toLowerCase()}`);
+  const parts = OUTCOMES.filter(([key]) => hour[key]).map(([key, name]) => `${hour[key]} ${lowerCase(name)}`);
   const took = hour.decided_by_people ? ` People took ${seconds(hour.median_seconds)} (median), ${seconds(hour.p90_seconds)} (9 of 10).` : '';
   return `${hourOf(start)}–${hourOf(start + HOUR)}: ${parts.join(', ') || 'nothing decided'}.${took}`;
 }
@@ -136,9 +137,9 @@ function table(day) {
   const cells = (hour) => [...OUTCOMES.map(([key]) => hour[key]), seconds(hour.median_seconds), seconds(hour.p90_seconds)];
   const list = (name, items) => (items.length ? [make('h3', {}, name), make('ul', {}, items.map((text) => make('li', {}, text)))] : []);
   return make('details', { class: 'in-numbers' }, make('summary', {}, 'In numbers'),
-    make('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Decisions by hour' }, make('table', {},
+    make('div', { role: 'group', 'aria-label': 'Decisions by hour' }, make('table', {},
       make('thead', {}, make('tr', {}, head.map((name) => make('th', { scope: 'col' }, name)))),
-      make('tbody', {}, day.hours.map((hour) => make('tr', {}, make('th', { scope: 'row' }, minute(hour.start)), cells(hour).map((cell) => make('td', {}, String(cell)))))))),
+      make('tbody', {}, day.hours.map((hour) => make('tr', {}, make('th', { scope: 'row' }, minute(hour.start)), cells(hour).map((cell, at) => make('td', { 'data-label': head[at + 1] }, String(cell)))))))),
     list('Lockouts', day.lockouts.map(lockInWords)), list('Changes of the mode', day.modes.map(modeInWords)));
 }
 

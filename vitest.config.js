@@ -14,7 +14,7 @@ const noneIsSkipped = {
 };
 
 export default defineConfig({
-  root: new URL('../..', import.meta.url).pathname,
+  root: import.meta.dirname,
   test: {
     include: ['tests/frontend/**/*.test.js'],
     environment: 'jsdom',
