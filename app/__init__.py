@@ -17,6 +17,7 @@ from app import logs, schema, strict_json, waiting, web
 from app.desk import orders
 from app.desk.dispatch import Dispatch
 from app.desk.figures import FIGURES
+from app.desk.frozen_sessions import HALTS
 from app.desk.transaction import (
     CONNECTING,
     CREDENTIALS,
@@ -58,13 +59,15 @@ def create_app(settings: Settings | None = None) -> Flask:
         SQLALCHEMY_DATABASE_URI=database_url(settings),
         SQLALCHEMY_ENGINE_OPTIONS=_sessions(size=6, overflow=2),
         # Nobody who decides or reads takes the connection that a halt needs, nor the one that says who halts. That
-        # is 22 for a worker, and two more of app/keeper.py and app/live.py, and one while somebody reads /metrics.
+        # is 22 for a worker, two more of app/keeper.py and app/live.py, and one each while somebody reads /metrics
+        # and while a halt is held up.
         SQLALCHEMY_BINDS={
             STOPS: {"url": database_url(settings), **_sessions(size=1)},
             RULES: {"url": database_url(settings), **_sessions(size=1)},
             DECISIONS: _driver(settings, "countersign decisions", size=8),
             CREDENTIALS: _driver(settings, "countersign credentials", size=4),
             FIGURES: _asking(settings, "countersign metrics"),
+            HALTS: _asking(settings, "countersign halts"),
         },
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -170,6 +173,7 @@ def _prepare_connections(app: Flask) -> None:
             (DECISIONS, f"{short}; {orders.PREPARE}"),
             (CREDENTIALS, short),
             (FIGURES, f"{short}; SET statement_timeout = '2s'"),
+            (HALTS, f"{short}; SET statement_timeout = '2s'"),
         ):
             event.listen(db.engines[pool], "connect", partial(_prepare, pool, first))
 
@@ -177,6 +181,8 @@ def _prepare_connections(app: Flask) -> None:
 def _prepare(pool: str | None, first: str, connection: Any, entry: Any) -> None:
     connection.execute(first)
     connection.commit()
-    waiting.bound(connection, SHORT_SILENCE if pool in (DECISIONS, CREDENTIALS, FIGURES) else waiting.LONGEST)
+    waiting.bound(
+        connection, SHORT_SILENCE if pool in (DECISIONS, CREDENTIALS, FIGURES, HALTS) else waiting.LONGEST
+    )
     if pool in (DECISIONS, CREDENTIALS):
         entry.info["line"] = Line(connection)

@@ -11,16 +11,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import psycopg
+from psycopg.errors import QueryCanceled
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app import waiting
 from app.desk.actor import Actor
+from app.desk.frozen_sessions import HALTS, ending_frozen_sessions
 from app.extensions import db
 from app.round_trip import Line, Statement
 from app.shelf import Taken
@@ -42,9 +45,11 @@ First = TypeVar("First")
 
 def _take(lock: str, patience: str) -> str:
     """Wait for the lock, then hold it in bounds: a stop is acknowledged within two seconds, so nobody may stand in
-    front of it for longer, at work, waiting for a row, or stalled. One round trip."""
+    front of it for longer, at work, waiting for a row, or stalled. One round trip.
+
+    `lock_timeout` ends a wait that is too long, so that what is canceled before was canceled by a halt."""
     return f"""
-        SET LOCAL statement_timeout = '{patience}'; SET LOCAL lock_timeout = '{patience}';
+        SET LOCAL statement_timeout = '1min'; SET LOCAL lock_timeout = '{patience}';
         SELECT {lock}({RULES_LOCK});
         SET LOCAL statement_timeout = '1500ms'; SET LOCAL lock_timeout = '1s';
         SET LOCAL idle_in_transaction_session_timeout = '1s'
@@ -52,7 +57,8 @@ def _take(lock: str, patience: str) -> str:
 
 
 SHARE_RULES = _take("pg_advisory_xact_lock_shared", "5s")
-OWN_RULES = _take("pg_advisory_xact_lock", "10s")
+RULES_PATIENCE = 10  # seconds
+OWN_RULES = _take("pg_advisory_xact_lock", f"{RULES_PATIENCE}s")
 
 # The same on the path of an order, where every word is time: the settings of the connection say how long it waits
 # for the lock, and what stalls afterwards is cut off by the server. Columns are worked out from left to right.
@@ -143,12 +149,37 @@ def changing_rules(actor: Actor, *, halts: bool = False) -> Iterator[Session]:
     """A transaction that changes what orders are decided by; commits at the end, rolls back on an error.
 
     The lock goes to whoever came first, so a flood of changes would keep a halt waiting for as long as it lasts:
-    one account makes one change after the other, and what halts has a connection of its own.
+    one account makes one change after the other, and what halts has a connection of its own. A halt ends frozen
+    sessions that are in its way.
     """
     pool = STOPS if halts else RULES
-    with one_at_a_time.of((pool, actor.account_id)), _beginning(OWN_RULES, pool) as session:
+    with (
+        one_at_a_time.of((pool, actor.account_id)),
+        Session(db.engines[pool], expire_on_commit=False) as session,
+    ):
+        _own_rules(session, halts=halts)
         yield session
         session.connection().exec_driver_sql(LOOK_AGAIN)
+        session.commit()
+
+
+def _own_rules(session: Session, *, halts: bool) -> None:
+    """Take the rules lock exclusively. A wait that a halt canceled begins again, behind that halt."""
+    until = time.monotonic() + RULES_PATIENCE
+    while True:
+        try:
+            with _passing_frozen_sessions(session) if halts else nullcontext():
+                session.connection().exec_driver_sql(OWN_RULES)
+            return
+        except OperationalError as error:
+            session.rollback()
+            if not isinstance(error.orig, QueryCanceled) or time.monotonic() > until:
+                raise
+
+
+def _passing_frozen_sessions(session: Session) -> AbstractContextManager[None]:
+    driver = cast("psycopg.Connection[Any]", session.connection().connection.driver_connection)
+    return ending_frozen_sessions(db.engines[HALTS], driver.info.backend_pid)
 
 
 @contextmanager
@@ -275,7 +306,8 @@ def reading() -> Iterator[Session]:
 # Whoever waits for the lock to himself keeps the orders of all engines waiting behind him, so he soon gives up.
 BETWEEN_WRITERS = f"""
     SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '200ms';
-    SELECT pg_advisory_xact_lock({RULES_LOCK})
+    SELECT pg_advisory_xact_lock({RULES_LOCK});
+    SET LOCAL idle_in_transaction_session_timeout = '1s'
 """
 
 
