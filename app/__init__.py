@@ -69,6 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             FIGURES: _asking(settings, "countersign metrics"),
             HALTS: _asking(settings, "countersign halts"),
         },
+        SELF_APPROVAL=settings.self_approval,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,11 +15,11 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.aside import aside
-from app.desk import audit
+from app.desk import audit, config
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Invalid, NotFound
 from app.desk.moves import CHANNEL, MANY
-from app.desk.orders import HOLDER
+from app.desk.orders import HOLDER, SUSPENDED
 from app.desk.transaction import changing_rules, look_up, reading, recording
 from app.domain.roles import PEOPLE_ROLES, Role
 from app.last_used import last_used
@@ -57,6 +56,7 @@ class TokenHolder:
     role: Role
     allow_live: bool
     token_id: str
+    is_suspended: bool
 
 
 def hash_password(name: str, password: str, field: str = "password") -> str:
@@ -74,17 +74,25 @@ def hash_password(name: str, password: str, field: str = "password") -> str:
     return aside(HASHER.hash, password)
 
 
-def add_person(
-    actor: Actor,
-    name: str,
-    role: Role,
-    password: str,
-    *,
-    proof_for_admins: Callable[[Session], None] | None = None,
-) -> None:
+def require_second_factor(session: Session, actor: Actor, proof: config.Proof | None) -> None:
+    """Where going live takes a second factor, spend the code that was given for making, restoring or demoting an
+    admin, or making an admin's token. The command line needs none. Raises Forbidden or Invalid.
+
+    Without it, a stolen session could make an admin, who sets up a second factor of their own and goes live, or
+    demote one, and with that remove what guards that person's password and second factor.
+    """
+    if actor.account_id is None or not config.active_row(session).second_factor_for_live:
+        return
+    if proof is None:
+        raise Invalid({"totp_code": ["is required: the code of your authenticator"]})
+    proof.spend(session)
+
+
+def add_person(actor: Actor, name: str, role: Role, password: str, proof: config.Proof | None = None) -> None:
     """Create a person who signs in with a password. Raises Invalid, or Conflict when the name is taken.
 
-    `proof_for_admins` is asked in the transaction before an admin is made, and may refuse (app/people.py).
+    A password that another person gave has to be changed at the first sign-in; one from the command line does not.
+    Creating an admin takes a recent confirmation of the actor's password, and `require_second_factor`.
     """
     _check_name(name)
     if role not in PEOPLE_ROLES:
@@ -93,11 +101,20 @@ def add_person(
     with recording() as session:
         actor.require_credential(session)
         _lock_names(session)
-        if proof_for_admins is not None and role is Role.ADMIN:
-            proof_for_admins(session)
+        if role is Role.ADMIN:
+            actor.require_confirmation(session)
+            require_second_factor(session, actor, proof)
         if find(session, name) is not None:
             raise Conflict(f"there is an account named {name} already", "name_taken")
-        session.execute(insert(Account).values(name=name, role=role.value, password_hash=password_hash))
+        session.execute(
+            insert(Account).values(
+                name=name,
+                role=role.value,
+                password_hash=password_hash,
+                created_by_id=actor.account_id,
+                password_set_by_id=actor.account_id,
+            )
+        )
         audit.record(session, actor, "account.create", name, after={"name": name, "role": role.value})
 
 
@@ -107,16 +124,30 @@ def any_person() -> bool:
         return session.scalar(select(Account.id).where(Account.password_hash.is_not(None)).limit(1)) is not None
 
 
-def add_token(actor: Actor, name: str, role: Role, *, owner: str | None = None, allow_live: bool = False) -> str:
+def add_token(
+    actor: Actor,
+    name: str,
+    role: Role,
+    *,
+    owner: str | None = None,
+    allow_live: bool = False,
+    proof: config.Proof | None = None,
+) -> str:
     """Make a token for the account `name`, which is made too on first use, and return it as `ID.SECRET`.
 
     It is shown this once: only a hash is kept. Raises Invalid or Conflict when the account has another role or
-    another owner, or when there is no such owner.
+    another owner, or when there is no such owner. An operator's or admin's token takes a recent confirmation of
+    the actor's password, an admin's also `require_second_factor`.
     """
     _check_name(name)
     token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
-    with recording() as session:
+    # Exclusive: an approval in progress is finished before the actor or the owner begins to control the account.
+    with changing_rules(actor) as session:
         actor.require_credential(session)
+        if role in (Role.OPERATOR, Role.ADMIN):
+            actor.require_confirmation(session)
+        if role is Role.ADMIN:
+            require_second_factor(session, actor, proof)
         _lock_names(session)
         account_id = _account_for_token(session, actor, name, role, owner)
         session.execute(
@@ -126,6 +157,7 @@ def add_token(actor: Actor, name: str, role: Role, *, owner: str | None = None, 
                 secret_hash=_hash(secret),
                 allow_live=allow_live,
                 created_by=actor.name,
+                created_by_id=actor.account_id,
             )
         )
         audit.record(
@@ -139,12 +171,7 @@ def add_token(actor: Actor, name: str, role: Role, *, owner: str | None = None, 
 
 
 def _account_for_token(session: Session, actor: Actor, name: str, role: Role, owner: str | None) -> int:
-    owner_id = None
-    if owner is not None:
-        person = find(session, owner)
-        if person is None or person.password_hash is None:
-            raise Invalid({"owner": [f"there is no person named {owner}"]})
-        owner_id = person.id
+    owner_id = None if owner is None else find_owner(session, owner).id
     account = find(session, name)
     if account is None:
         audit.record(
@@ -155,10 +182,16 @@ def _account_for_token(session: Session, actor: Actor, name: str, role: Role, ow
             after={"name": name, "role": role.value, "owner": owner},
         )
         return session.scalars(
-            insert(Account).values(name=name, role=role.value, owner_id=owner_id).returning(Account.id)
+            insert(Account)
+            .values(name=name, role=role.value, owner_id=owner_id, created_by_id=actor.account_id)
+            .returning(Account.id)
         ).one()
     if account.deactivated_at is not None:
         raise Conflict(f"the account {account.name} is deactivated, and gets no tokens", "account_deactivated")
+    if account.suspended_at is not None:
+        raise Conflict(
+            f"the account {account.name} is suspended: give it another owner before it gets tokens", SUSPENDED
+        )
     if account.password_hash is not None and actor.account_id not in (None, account.id):
         # Whoever has it acts under that person's name, and approves what they themselves may not.
         raise Conflict(
@@ -173,6 +206,16 @@ def _account_for_token(session: Session, actor: Actor, name: str, role: Role, ow
             raise Conflict(f"the account {account.name} has another owner already", "owner_differs")
         session.execute(update(Account).where(Account.id == account.id).values(owner_id=owner_id))
     return int(account.id)
+
+
+def find_owner(session: Session, name: str) -> Account:
+    """The active person of that name. Raises Invalid, of `owner`."""
+    person = find(session, name)
+    if person is None or person.password_hash is None:
+        raise Invalid({"owner": [f"there is no person named {name}"]})
+    if person.deactivated_at is not None:
+        raise Invalid({"owner": [f"{person.name} is deactivated: name an active person"]})
+    return person
 
 
 def revoke_token(actor: Actor, token_id: str) -> None:
@@ -220,9 +263,9 @@ class Claim:
         """`look_up`, with the row of HOLDER at hand."""
         if row is None or not hmac.compare_digest(row[0], self.secret_hash):
             return None
-        _, allow_live, account_id, name, role = row
+        _, allow_live, account_id, name, role, is_suspended = row
         last_used().note(self.token_id)
-        return TokenHolder(account_id, name, Role(role), allow_live, self.token_id)
+        return TokenHolder(account_id, name, Role(role), allow_live, self.token_id, is_suspended)
 
 
 def token_ids() -> frozenset[str]:
@@ -244,6 +287,11 @@ def password_matches(name: str, password: str) -> Row[int, str, str, str | None]
     # The database connection is back in the pool by now: hashing takes as long as twenty queries.
     matches = aside(_verifies, row.password_hash if row else NOBODYS_HASH, password[:MAX_PASSWORD_LENGTH])
     return row if matches else None
+
+
+def is_password_of(account: Any, password: str) -> bool:
+    """Whether `password` is that of an account from `password_matches`."""
+    return aside(_verifies, account.password_hash, password)
 
 
 def still_opens(session: Session, account: Any) -> bool:

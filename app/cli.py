@@ -131,27 +131,45 @@ def user_list() -> None:
 @click.argument("name")
 @click.argument("role", type=click.Choice([str(role) for role in PEOPLE_ROLES]))
 def user_set_role(name: str, role: str) -> None:
-    """Give the person NAME another role. Their tokens end, and the sessions of who becomes an admin."""
+    """Give the person NAME another role. Their tokens end, and the sessions of who becomes an admin.
+
+    Prints the service accounts of theirs that were suspended or resumed by it."""
     with desk():
-        people.set_role(me(), name, Role(role))
+        _print_effects(people.set_role(me(), name, Role(role)))
     click.echo(f"{name} is {role}.", err=True)
+
+
+def _print_effects(done: people.Effects) -> None:
+    """What was suspended or resumed, one account a line, with the orders that stay at the broker below it."""
+    for stopped in done.stopped:
+        click.echo(f"stopped  {stopped.name:<20}  {stopped.role:<8}  {stopped.pending} pending orders canceled")
+        for order in stopped.at_broker:
+            size = order["qty"] or order["notional"]
+            click.echo(
+                f"  at the broker  {order['id']}  {order['side']} {size} {order['ticker']}  {order['status']}"
+            )
+    for name in done.resumed:
+        click.echo(f"resumed  {name}")
 
 
 @user.command("deactivate")
 @click.argument("name")
 def user_deactivate(name: str) -> None:
-    """End every session and token of NAME at once, and let them have no others."""
+    """End every session and token of NAME at once, and let them have no others.
+
+    Suspends the service accounts that NAME owns, cancels pending orders of theirs, and prints what stays at the
+    broker."""
     with desk():
-        people.deactivate(me(), name)
+        _print_effects(people.deactivate(me(), name))
     click.echo("deactivated", err=True)
 
 
 @user.command("reactivate")
 @click.argument("name")
 def user_reactivate(name: str) -> None:
-    """Let NAME sign in again."""
+    """Let NAME sign in again, and resume the service accounts that were suspended for it."""
     with desk():
-        people.reactivate(me(), name)
+        _print_effects(people.reactivate(me(), name))
     click.echo("reactivated", err=True)
 
 
@@ -206,6 +224,8 @@ def token_list(also_revoked: bool) -> None:
             if row.revoked_at is None or also_revoked:
                 used = f"used {rfc3339(row.last_used_at)}" if row.last_used_at else "never used"
                 more = ["may go live"] * row.allow_live + [f"owner {row.owner}"] * bool(row.owner)
+                if row.is_suspended:
+                    more.append("suspended")
                 if row.revoked_at:
                     more.append(f"revoked {rfc3339(row.revoked_at)}")
                 say("  ".join([f"{row.id}  {row.name:<20}  {row.role:<8}  {used}", *more]))
@@ -218,6 +238,17 @@ def token_revoke(token_id: str) -> None:
     with desk():
         accounts.revoke_token(me(), token_id.partition(".")[0])
     click.echo("revoked", err=True)
+
+
+@token.command("owner")
+@click.argument("name")
+@click.argument("person")
+def token_owner(name: str, person: str) -> None:
+    """Give the service account NAME to PERSON, and resume it if it is suspended."""
+    with desk():
+        done = people.change_owner(me(), name, person)
+        _print_effects(done)
+    click.echo(f"{person} owns {name}" + (" now" if done.changed else " already"), err=True)
 
 
 @main.group()

@@ -83,6 +83,11 @@ class TokenForm(StrictForm):
     role = StringField("Role", [Required(), OneOf(Role)])
     owner = Trimmed("Owner", [IfGiven(), Text(1, 64)])
     allow_live = BooleanWord("May go live")
+    totp_code = Trimmed("Code of your authenticator", [IfGiven(), Text(1, 40)])
+
+
+class OwnerForm(StrictForm):
+    owner = Trimmed("Owner", [Required(), Text(1, 64)])
 
 
 class PasswordForm(StrictForm):

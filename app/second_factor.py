@@ -63,6 +63,7 @@ class Proof:
     account_id: int
     step: int | None  # of a code
     recovery_hash: bytes | None = None
+    is_spent: bool = False  # for this very request, which may need it twice (app/sign_in.py, `confirm`)
 
     @property
     def kind(self) -> str:
@@ -70,6 +71,8 @@ class Proof:
 
     def spend(self, session: Session) -> None:
         """Raises WrongCode where it was used meanwhile, or the second factor is gone."""
+        if self.is_spent:
+            return
         if self.step is not None:
             spent = session.execute(
                 update(SecondFactor)

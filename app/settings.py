@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.domain.control import SelfApproval
 from app.domain.notices import Kind
 
 PACKAGE = Path(__file__).resolve().parent
@@ -75,6 +76,7 @@ class Settings:
     `notify_urls` are addresses as Apprise writes them, with their secrets in them; `notify_before_expiry` is in
     seconds. `public_url` is where people reach the desk. `metrics_token` is what a monitor shows to read /metrics
     from another machine; without a `log_format` it is found out what suits.
+    `self_approval` says whether the only person who may approve may approve their own engines' orders.
     `read_rate` bounds the reads of a credential and `failed_credential_rate` the wrong tokens of an address, each
     in one worker; None is no bound.
     """
@@ -99,6 +101,7 @@ class Settings:
     log_level: str = "info"
     read_rate: limits.RateLimitItem | None = None
     failed_credential_rate: limits.RateLimitItem | None = None
+    self_approval: SelfApproval = SelfApproval.NEVER
 
     @property
     def secrets(self) -> list[str]:
@@ -149,6 +152,7 @@ class Settings:
             log_level=_word(given, "LOG_LEVEL", LOG_LEVELS) or "info",
             read_rate=_rate(given, "READ_RATE", "2000/10 seconds"),
             failed_credential_rate=_rate(given, "FAILED_CREDENTIAL_RATE", "300/minute"),
+            self_approval=_self_approval(given),
         )
         settings._check(given)
         return settings
@@ -303,6 +307,12 @@ def _word(given: Mapping[str, str], name: str, words: Sequence[str]) -> str | No
     if text is not None and text.lower() not in words:
         raise SettingsError(f"{name} must be one of {', '.join(words)}, not {text!r}")
     return text and text.lower()
+
+
+def _self_approval(given: Mapping[str, str]) -> SelfApproval:
+    """Without DATABASE_URL one person may be trying the desk out, with nobody else to approve."""
+    word = _word(given, "SELF_APPROVAL", [str(each) for each in SelfApproval])
+    return SelfApproval(word or ("never" if "DATABASE_URL" in given else "alone"))
 
 
 def _metrics_token(given: Mapping[str, str]) -> str | None:

@@ -12,7 +12,7 @@ import hashlib
 import ipaddress
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from app import accounts, second_factor
 from app.desk import audit
 from app.desk.actor import Actor
-from app.desk.errors import Invalid, NotFound, TooManyTries
+from app.desk.errors import ConfirmationRequired, Invalid, NotFound, TooManyTries
 from app.desk.moves import CHANNEL, MANY
 from app.desk.transaction import changing_rules, look_up, noting, one_at_a_time, reading, recording
 from app.domain.roles import Role
@@ -40,14 +40,15 @@ TRIES_FOR_ALL_DEVICES = 30
 
 ALIVE = "web_sessions.created_at > now() - interval '7 days' AND seen_at > now() - interval '12 hours'"
 HOLDER = f"""
-    SELECT accounts.id, name, role, seen_at < now() - interval '1 minute'
+    SELECT accounts.id, name, role, seen_at < now() - interval '1 minute',
+           num_nonnulls(password_set_by_id, second_factor_removed_by_id) > 0
     FROM web_sessions JOIN accounts ON accounts.id = account_id
     WHERE id_hash = %(id_hash)s AND {ALIVE}
 """  # noqa: S608 - made of constants
 # Of many credentials at once.
 HOLDING = f"""
     SELECT tokens.id, NULL, role FROM tokens JOIN accounts ON accounts.id = account_id
-    WHERE tokens.id = ANY (%(tokens)s::text[]) AND revoked_at IS NULL
+    WHERE tokens.id = ANY (%(tokens)s::text[]) AND revoked_at IS NULL AND suspended_at IS NULL
     UNION ALL
     SELECT NULL, id_hash, role FROM web_sessions JOIN accounts ON accounts.id = account_id
     WHERE id_hash = ANY (%(sessions)s::bytea[]) AND {ALIVE}
@@ -65,6 +66,7 @@ class SignedIn:
     name: str
     role: Role
     session_hash: bytes
+    must_change_password: bool = False
 
     def actor(self, request_id: str) -> Actor:
         return Actor(self.name, self.role, request_id, self.account_id)
@@ -184,16 +186,46 @@ def prove_password(actor: Actor, password: str, *, address: str) -> Any:
     return account
 
 
+def confirm(actor: Actor, password: str, written: str, *, address: str) -> second_factor.Proof | None:
+    """Note that the signed-in person has just given the password, and a code where they have a second factor.
+
+    The code is spent; it is returned for what takes a code in the same request. Raises Invalid, WrongCode or
+    TooManyTries.
+    """
+    prove_password(actor, password, address=address)
+    proof = second_factor.for_act(actor, written) if second_factor.has(actor) else None
+    with recording() as session:
+        actor.require_credential(session)
+        if proof is not None:
+            proof.spend(session)
+        session.execute(
+            update(WebSession)
+            .where(WebSession.id_hash == actor.session_hash)
+            .values(confirmed_at=func.clock_timestamp())
+        )
+    return replace(proof, is_spent=True) if proof is not None else None
+
+
+def is_confirmed(actor: Actor) -> bool:
+    """Whether the person needs no `confirm` now for what takes one."""
+    with reading() as session:
+        try:
+            actor.require_confirmation(session)
+        except ConfirmationRequired:
+            return False
+    return True
+
+
 def signed_in(secret: str) -> SignedIn | None:
     """Whose session this is, or None when it has ended."""
     known_by = {"id_hash": _hash(secret)}
     row = look_up(HOLDER, known_by)
     if row is None:
         return None
-    account_id, name, role, long_ago = row
+    account_id, name, role, long_ago, must_change_password = row
     if long_ago:
         look_up(SEEN, known_by)
-    return SignedIn(account_id, name, Role(role), known_by["id_hash"])
+    return SignedIn(account_id, name, Role(role), known_by["id_hash"], must_change_password)
 
 
 def roles_of(connection: psycopg.Connection[Any], credentials: Collection[str | bytes]) -> dict[str | bytes, Role]:

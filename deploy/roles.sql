@@ -35,13 +35,14 @@ GRANT SELECT, UPDATE (config, trading_mode, version, updated_at, updated_by, sec
 GRANT SELECT, INSERT, UPDATE (expires_at), DELETE ON symbol_lockouts TO :"app";
 
 -- An order stays as it was sent: only what becomes of it is written later.
-GRANT SELECT, INSERT, UPDATE (status, reasons, decided_at, decided_by, decision_note, send_by, sent_at, try_at, tries,
+GRANT SELECT, INSERT, UPDATE (status, reasons, decided_at, decided_by, decision_note, self_approved, send_by, sent_at, try_at, tries,
     venue_id, venue_words, venue_at, filled_qty, filled_avg_price, cancel_asked_at) ON orders TO :"app";
 
 -- People and tokens: nobody is renamed or removed, and of a token no more is changed than that it was used or revoked.
-GRANT SELECT, INSERT, UPDATE (owner_id, role, password_hash, deactivated_at, signed_in_at) ON accounts TO :"app";
+GRANT SELECT, INSERT, UPDATE (owner_id, role, password_hash, password_set_by_id, second_factor_removed_by_id,
+    deactivated_at, suspended_at, signed_in_at) ON accounts TO :"app";
 GRANT SELECT, INSERT, UPDATE (revoked_at, last_used_at) ON tokens TO :"app";
-GRANT SELECT, INSERT, UPDATE (seen_at), DELETE ON web_sessions TO :"app";
+GRANT SELECT, INSERT, UPDATE (seen_at, confirmed_at), DELETE ON web_sessions TO :"app";
 GRANT SELECT, INSERT, DELETE ON sign_in_attempts, sign_in_steps, second_factor_tries TO :"app";
 GRANT SELECT, INSERT, DELETE, UPDATE (sealed_secret, last_step, started_at, started_in, confirmed_at)
     ON second_factors TO :"app";

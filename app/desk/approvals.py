@@ -11,18 +11,21 @@ from typing import Any
 from sqlalchemy import Row, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from app.desk import orders, rules
+from app.desk import control, orders, rules
 from app.desk.actor import Actor
 from app.desk.errors import Blocked, Decided, Forbidden
 from app.desk.order_lists import WAITS
 from app.desk.orders import TABLE, Shown
 from app.desk.transaction import reading, recording
 from app.domain import gate
-from app.domain.lifecycle import Mover, OrderStatus, owns
+from app.domain.control import SelfApproval
+from app.domain.lifecycle import Mover, OrderStatus
 from app.domain.symbols import EVERY_SYMBOL, instrument
-from app.models import Account
 
-OWN_ENGINE = "nobody approves an order of an engine that they own"
+OWN_ENGINE = (
+    "you control this engine (you, or a person who controls your account, own it, created it, or created one of"
+    " its tokens): another person must approve its orders"
+)
 Place = tuple[datetime, uuid.UUID]
 
 
@@ -81,16 +84,21 @@ def approve(
     order_id: uuid.UUID,
     note: str | None,
     send_within: Callable[[str], int | None] = orders.never,
+    self_approval: SelfApproval = SelfApproval.NEVER,
 ) -> Shown:
     """Release an order that waits, if the gate still lets it pass on today's desk.
 
     Raises Blocked when it does not (the order goes on waiting), Decided when somebody or the deadline was quicker,
-    Forbidden for the owner of the engine, and for a credential that has ended meanwhile.
+    Forbidden `own_engine` for an account that controls the engine, and for a credential that has ended.
     """
     with recording() as session:
         row = orders.locked(session, actor, order_id)
         actor.require_credential(session)
-        _refuse_owner(session, actor, row.account_id)
+        self_approved = control.controls(session, actor, row.account_id)
+        if self_approved and not (
+            self_approval is SelfApproval.ALONE and control.is_only_approver(session, actor)
+        ):
+            raise Forbidden(OWN_ENGINE, "own_engine")
         now, desk = rules.in_force(session, row.ticker)
         waits = orders.as_json(row, now)["status"] == OrderStatus.PENDING_APPROVAL
         if waits and (blockers := gate.blockers(orders.gate_order(row), desk, now)):
@@ -103,6 +111,7 @@ def approve(
             note,
             order_id,
             send_within=send_within(row.trading_mode),
+            self_approved=self_approved,
         )
     if not won:
         raise Decided(shown)
@@ -122,11 +131,3 @@ def reject(actor: Actor, order_id: uuid.UUID, reason: str) -> Shown:
     if not won:
         raise Decided(shown)
     return shown
-
-
-def _refuse_owner(session: Session, actor: Actor, engine_id: int) -> None:
-    """The owner of an engine does not approve its orders, nor does a script that the owner owns."""
-    query = select(Account.id, Account.owner_id).where(Account.id.in_([engine_id, actor.account_id]))
-    owner_of = {row.id: row.owner_id for row in session.execute(query)}
-    if owns(actor.account_id, owner_of.get(actor.account_id or 0), owner_of.get(engine_id)):
-        raise Forbidden(OWN_ENGINE, "own_engine")

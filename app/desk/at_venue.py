@@ -89,6 +89,12 @@ def of_engine(session: Session, account_id: int | None) -> list[Row[Any]]:
     return list(session.execute(query.order_by(TABLE.c.seq)))
 
 
+def of_account(session: Session, account_id: int) -> list[Row[Any]]:
+    """The orders of an engine that are at a broker, or may be, oldest first; at most 500."""
+    query = select(TABLE).where(or_(OPEN, SENT), TABLE.c.account_id == account_id)
+    return list(session.execute(query.order_by(TABLE.c.seq).limit(MOST)))
+
+
 def as_json(row: Row[Any], now: datetime) -> Shown:
     return orders.as_json(row, now) | {
         "protective": row.type in PROTECTIVE,

@@ -17,12 +17,15 @@ Json = dict[str, Any]
 
 # Every action that is written anywhere; the audit page offers them as a filter.
 ACTIONS = (
+    "account.change_owner",
     "account.change_password",
     "account.change_role",
     "account.create",
     "account.deactivate",
     "account.reactivate",
     "account.reset_password",
+    "account.resume",
+    "account.suspend",
     "approval_config.change",
     "config.replace",
     "lockout.create",

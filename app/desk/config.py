@@ -293,6 +293,7 @@ def require_second_factor_for_live(actor: Actor, required: bool, second_factor: 
         raise Forbidden("this takes a second factor: a person gives a code", SECOND_FACTOR_REQUIRED)
     with changing_rules(actor) as session:
         actor.require_credential(session)
+        actor.require_confirmation(session)
         row = active_row(session, lock=True)
         if second_factor is not None:
             second_factor.spend(session)

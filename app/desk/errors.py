@@ -27,6 +27,15 @@ class Forbidden(DeskError):
     code = "forbidden"
 
 
+class ConfirmationRequired(Forbidden):
+    """The person has to give the password again, and the code of the second factor where there is one."""
+
+    code = "confirmation_required"
+
+    def __init__(self) -> None:
+        super().__init__("confirm that it is you: you last gave your password more than ten minutes ago")
+
+
 class NotFound(DeskError):
     """There is no such thing, or no longer."""
 

@@ -28,11 +28,13 @@ MOVE = """
             decided_at = CASE WHEN expires_at > clock.now THEN clock.now ELSE expires_at END,
             decided_by = CASE WHEN expires_at > clock.now THEN :by ELSE :deadline END,
             decision_note = CASE WHEN expires_at > clock.now THEN :note END,
+            self_approved = expires_at > clock.now AND :self_approved,
             send_by = CASE WHEN expires_at > clock.now THEN clock.now + CAST(:send_within AS interval) END,
             try_at = CASE WHEN expires_at > clock.now THEN clock.now + CAST(:left_to_the_request AS interval) END
         FROM clock
         WHERE orders.status = 'pending_approval' AND {which}
-        RETURNING id, engine, client_order_id, ticker, orders.status, decided_at, decided_by, decision_note
+        RETURNING id, engine, client_order_id, ticker, orders.status, decided_at, decided_by, decision_note,
+            self_approved
     ), recorded AS (
         INSERT INTO audit_events (actor, action, subject, before, after, note, request_id)
         SELECT decided_by,
@@ -41,7 +43,8 @@ MOVE = """
                id::text,
                same || jsonb_build_object('status', 'pending_approval', 'decided_at', NULL, 'decided_by', NULL),
                same || jsonb_build_object('status', status, 'decided_by', decided_by, 'decided_at',
-                   to_char(decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
+                   to_char(decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+                   || CASE WHEN self_approved THEN jsonb_build_object('self_approved', true) ELSE jsonb_build_object() END,
                decision_note, :request_id
         FROM moved, LATERAL (SELECT jsonb_build_object(
             'engine', engine, 'client_order_id', client_order_id, 'ticker', ticker) AS same) AS unchanged
@@ -61,6 +64,7 @@ ONE = _statement("orders.id = :order_id")
 ONE_LATE = _statement("orders.id = :order_id AND expires_at <= clock.now")
 ALL = _statement("TRUE", many=True)
 OF_ENGINE = _statement("orders.account_id = :account_id")
+ALL_OF_ENGINE = _statement("orders.account_id = :account_id", many=True)
 # Several sweepers never collide, and none waits for an order that somebody is just deciding. An array, because IN
 # would be evaluated again for every row where the planner believes that few wait.
 DUE = _statement(
@@ -80,11 +84,13 @@ def move(
     order_id: uuid.UUID,
     *,
     send_within: int | None = None,
+    self_approved: bool = False,
 ) -> bool:
     """Move an order whose row is locked, if it still waits; whether this was the move. When late, it expires.
 
     Where it is released it may be sent to its venue for `send_within` seconds; None where it is not."""
-    return _run(session, ONE, mover, to, actor, note, order_id=order_id, **_sending(send_within)) == 1
+    which = {"order_id": order_id, "self_approved": self_approved}
+    return _run(session, ONE, mover, to, actor, note, **which, **_sending(send_within)) == 1
 
 
 def _sending(within: int | None) -> dict[str, timedelta | None]:
@@ -105,11 +111,22 @@ def expire_if_late(session: Session, actor: Actor, order_id: uuid.UUID) -> None:
 
 def cancel_waiting(session: Session, actor: Actor, note: str) -> int:
     """Cancel every order that waits, within a change of the mode; how many that were."""
+    return _cancel_many(session, ALL, Mover.MODE_CHANGE, actor, note)
+
+
+def cancel_of_account(session: Session, actor: Actor, account_id: int, note: str) -> int:
+    """Cancel every pending order of an engine that is suspended or deactivated; how many."""
+    return _cancel_many(session, ALL_OF_ENGINE, Mover.SUSPENSION, actor, note, account_id=account_id)
+
+
+def _cancel_many(
+    session: Session, statement: TextClause, mover: Mover, actor: Actor, note: str, **which: Any
+) -> int:
     # A halt that takes long is still better than one that fails, because very many wait or somebody keeps a row.
     # Nothing is released meanwhile: this transaction has the lock on the rules to itself.
     session.connection().exec_driver_sql("SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'")
     with taking(session, 60):
-        return _run(session, ALL, Mover.MODE_CHANGE, OrderStatus.CANCELED, actor, note)
+        return _run(session, statement, mover, OrderStatus.CANCELED, actor, note, **which)
 
 
 def withdraw_waiting(session: Session, actor: Actor) -> int:
@@ -142,6 +159,7 @@ def _run(
         "deadline": DEADLINE,
         "note": note,
         "request_id": actor.request_id,
+        "self_approved": False,
         **_sending(None),
     }
     return int(session.execute(statement, {**values, **which}).one()[0])

@@ -34,6 +34,10 @@ Shown = dict[str, Any]  # an order as the routes show it
 
 NO_SUCH = "there is no such order"
 CREDENTIAL_REVOKED = "this token has been revoked"
+SUSPENDED = "account_suspended"
+ACCOUNT_SUSPENDED = (
+    "this account is suspended, because its owner was deactivated or demoted: an admin can give it another owner"
+)
 GATE = "system:gate"
 ROW_PATIENCE = 5  # times one second
 
@@ -65,7 +69,7 @@ class NewOrder:
 SENT = tuple(item.name for item in fields(NewOrder))
 
 # What tells whose a token is. Read with the rules, after the lock: an order is of somebody whose token holds then.
-HOLDER = "secret_hash, allow_live, accounts.id, name, role"
+HOLDER = "secret_hash, allow_live, accounts.id, name, role, suspended_at IS NOT NULL"
 RULES_NOW = rules.RULES_FOR_ONE.format(ticker="%(ticker)s")
 READ = Statement(
     "order_read",
@@ -181,6 +185,8 @@ def _confirmed(sender: Actor | Sender, holder: tuple[Any, ...] | None) -> Actor:
         return sender.confirm(holder)
     if sender.token_id is not None and holder is None:
         raise Forbidden(CREDENTIAL_REVOKED, "credential_revoked")
+    if holder is not None and holder[-1]:
+        raise Forbidden(ACCOUNT_SUSPENDED, SUSPENDED)
     return sender
 
 
@@ -315,6 +321,7 @@ def as_json(order: Row[Any], now: datetime) -> Shown:
         "decided_at": _instant(order.expires_at if unwritten else order.decided_at),
         "decided_by": moves.DEADLINE if unwritten else order.decided_by,
         "decision_note": order.decision_note,
+        **({"self_approved": True} if order.self_approved else {}),
         **_told_of_sending(order.send_by, order),
     }
 
@@ -420,10 +427,13 @@ def settle(
     order_id: uuid.UUID,
     *,
     send_within: int | None = None,
+    self_approved: bool = False,
 ) -> tuple[Shown, bool]:
     """Move a locked order out of waiting, if it still waits and its deadline has not passed.
 
     The order as it is afterwards, and whether this was the move; past its deadline it is written down as expired.
     """
-    won = moves.move(session, mover, to, actor, note, order_id, send_within=send_within)
+    won = moves.move(
+        session, mover, to, actor, note, order_id, send_within=send_within, self_approved=self_approved
+    )
     return as_json(visible(session, actor, order_id), database_now(session)), won

@@ -10,7 +10,7 @@ from sqlalchemy import Row, select, text, update
 from sqlalchemy.orm import Session
 
 from app import logs
-from app.desk import audit, moves, orders, replacing
+from app.desk import audit, moves, orders, replacing, suspension
 from app.desk.actor import Actor
 from app.desk.orders import TABLE
 from app.domain import gate
@@ -30,9 +30,19 @@ TOO_LATE = {
     "code": "send_deadline",
     "detail": "it could not be sent to the venue in time, and is not sent any more",
 }
+SUSPENDED = {
+    "code": orders.SUSPENDED,
+    "detail": "its engine was suspended or deactivated before the order was sent",
+}
 MODE_CHANGED = "mode_changed"
 # Besides what the gate says.
-WHY_NOT_SENT = (TOO_LATE["code"], MODE_CHANGED, replacing.FILLED["code"], replacing.RIVAL["code"])
+WHY_NOT_SENT = (
+    TOO_LATE["code"],
+    SUSPENDED["code"],
+    MODE_CHANGED,
+    replacing.FILLED["code"],
+    replacing.RIVAL["code"],
+)
 
 # Of many at once: what is marked is asked for until it has ended, whatever becomes of this process. Newest first,
 # as all do who lock two orders.
@@ -97,14 +107,16 @@ def locked(session: Session, order_id: uuid.UUID) -> Row[Any] | None:
 def why_not(
     session: Session, row: Row[Any], desk: gate.Desk, now: datetime, place: Row[Any] | None
 ) -> list[Reason]:
-    """Why a released order may not be sent now: what the gate says, another mode, the deadline, or that the place
-    which it was to take is not to be had."""
+    """Why a released order may not be sent now: what the gate says, another mode, a suspended engine, the
+    deadline, or that the place which it was to take is not to be had."""
     found = [
         {"code": reason.code.value, "detail": reason.detail}
         for reason in gate.blockers(orders.gate_order(row), desk, now)
     ]
     if desk.mode is not TradingMode.DISABLED and row.trading_mode != desk.mode.value:
         found.append(_of_another_mode(f"it was released in {row.trading_mode}, and the mode is {desk.mode}"))
+    if suspension.is_stopped(session, row.account_id):
+        found.append(SUSPENDED)
     if now >= row.send_by:
         found.append(TOO_LATE)
     if place is not None:

@@ -72,6 +72,7 @@ class Mover(StrEnum):
     ENGINE = "engine"  # the engine that sent the order
     CLOCK = "clock"  # the deadline
     MODE_CHANGE = "mode_change"  # a change of mode cancels what waits
+    SUSPENSION = "suspension"  # suspending or deactivating an engine cancels its pending orders
     DISPATCH = "dispatch"  # what sends released orders, or finds that they may not be sent any more
     VENUE = "venue"  # the venue, as it was heard
 
@@ -84,7 +85,9 @@ MOVES: Mapping[tuple[OrderStatus | None, OrderStatus], frozenset[Mover]] = {
     (None, OrderStatus.RELEASED): frozenset({Mover.GATE}),
     (OrderStatus.PENDING_APPROVAL, OrderStatus.RELEASED): frozenset({Mover.PERSON}),
     (OrderStatus.PENDING_APPROVAL, OrderStatus.REJECTED): frozenset({Mover.PERSON}),
-    (OrderStatus.PENDING_APPROVAL, OrderStatus.CANCELED): frozenset({Mover.ENGINE, Mover.MODE_CHANGE}),
+    (OrderStatus.PENDING_APPROVAL, OrderStatus.CANCELED): frozenset(
+        {Mover.ENGINE, Mover.MODE_CHANGE, Mover.SUSPENSION}
+    ),
     (OrderStatus.PENDING_APPROVAL, OrderStatus.EXPIRED): frozenset({Mover.CLOCK}),
     (OrderStatus.RELEASED, OrderStatus.SENDING): frozenset({Mover.DISPATCH}),
     (OrderStatus.RELEASED, OrderStatus.CANCELED): frozenset({Mover.ENGINE, Mover.DISPATCH}),
@@ -123,8 +126,3 @@ def status_at(stored: OrderStatus, expires_at: datetime | None, now: datetime) -
     if stored is OrderStatus.PENDING_APPROVAL and expires_at is not None and expires_at <= now:
         return OrderStatus.EXPIRED
     return stored
-
-
-def owns(person: int | None, person_owner: int | None, engine_owner: int | None) -> bool:
-    """Whether an approver, or the person whose script the approver is, owns the engine (account ids)."""
-    return engine_owner is not None and engine_owner in (person, person_owner)

@@ -24,7 +24,8 @@ from app.extensions import Model
 class Account(Model):
     """A person (with a password) or a service account (with tokens). The name never changes.
 
-    Whoever is deactivated has neither sessions nor tokens that hold, and gets no others.
+    Whoever is deactivated has neither sessions nor tokens that hold, and gets no others. A service account is
+    suspended when its owner is deactivated or demoted: its tokens are refused until it is resumed.
     """
 
     __tablename__ = "accounts"
@@ -32,8 +33,14 @@ class Account(Model):
         CheckConstraint("role IN ('viewer', 'operator', 'admin', 'engine')", name="role"),
         CheckConstraint("name ~ '^[A-Za-z0-9][A-Za-z0-9._@-]*$' AND length(name) <= 64", name="name"),
         CheckConstraint("role <> 'engine' OR password_hash IS NULL", name="engine_has_no_password"),
+        CheckConstraint(
+            "password_hash IS NOT NULL OR num_nonnulls(password_set_by_id, second_factor_removed_by_id) = 0",
+            name="only_people_have_passwords_to_change",
+        ),
+        CheckConstraint("password_hash IS NULL OR suspended_at IS NULL", name="people_are_not_suspended"),
         # "Alice" and "alice" would be one name on the record to whoever reads it.
         Index("uq_accounts_lower_name", func.lower(text("name")), unique=True),
+        Index("ix_accounts_owner_id", "owner_id", postgresql_where=text("owner_id IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -44,6 +51,12 @@ class Account(Model):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     deactivated_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     signed_in_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    suspended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Who controls the account (app/domain/control.py): None where the command line did it, or nobody knows.
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
+    # Another person, until the person has changed the password.
+    password_set_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
+    second_factor_removed_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
 
 
 class Token(Model):
@@ -59,6 +72,7 @@ class Token(Model):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_by: Mapped[str | None] = mapped_column(Text)
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))  # app/last_used.py
 
 
@@ -72,6 +86,8 @@ class WebSession(Model):
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
+    # When the person last gave the password, and the code where they have a second factor; signing in counts.
+    confirmed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     address: Mapped[str] = mapped_column(Text, server_default=text("''"))
     browser: Mapped[str] = mapped_column(Text, server_default=text("''"))
 

@@ -94,6 +94,8 @@ class Order(Model):
     decided_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     decided_by: Mapped[str | None] = mapped_column(Text)
     decision_note: Mapped[str | None] = mapped_column(Text)
+    # Approved by a person who controls the engine, which SELF_APPROVAL allowed.
+    self_approved: Mapped[bool] = mapped_column(server_default=text("false"))
 
     # Of those that are bound for a venue: until when it may be sent, when it was, and when somebody looks next.
     send_by: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -51,12 +51,21 @@ def _say_no(error: DeskError) -> Any:
     return plain.back("account.page", "error", plain.sentence(error))
 
 
+@blueprint.get("/account/password")
+def password_page() -> Any:
+    """The form alone, for a person who has to change their password before anything else."""
+    if not actor().must_change_password:
+        return redirect(url_for("account.page"), 303)
+    return render_template("change_password.html")
+
+
 @blueprint.post("/account/password")
 def change_password() -> Any:
     form = plain.read(ChangePasswordForm)
     ended = people.change_password(actor(), _prove(form.password.data), form.new_password.data)
     others = f" {ended} other session{'s' if ended != 1 else ''} ended." if ended else ""
-    return plain.back("account.page", "success", f"Your password is changed.{others}")
+    page = "pages.index" if actor().must_change_password else "account.page"
+    return plain.back(page, "success", f"Your password is changed.{others}")
 
 
 @blueprint.post("/account/sessions/end")

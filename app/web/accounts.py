@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -10,19 +11,24 @@ from typing import Any
 from flask import Blueprint, abort, current_app, render_template, request, url_for
 from sqlalchemy.exc import DBAPIError
 
-from app import accounts, people, second_factor
+from app import accounts, people, second_factor, sign_in
 from app.desk import config
-from app.desk.errors import DeskError, Forbidden, Invalid, TooManyTries
+from app.desk.errors import ConfirmationRequired, DeskError, Forbidden, Invalid, TooManyTries
+from app.desk.suspension import Stopped
 from app.desk.times import rfc3339
 from app.domain.roles import PEOPLE_ROLES, Role
-from app.forms import PersonForm, RoleForm, TokenForm
+from app.forms import OwnerForm, PersonForm, RoleForm, TokenForm
 from app.last_used import last_used
+from app.people import Effects
 from app.second_factor import Proof
 from app.web import plain
 from app.web.errors import desk_error, status_of
 from app.web.guard import actor
 
 blueprint = Blueprint("accounts", __name__, url_prefix="/accounts")
+
+SECRETS = ("password", "totp_code", plain.YOUR_PASSWORD)  # never shown again
+MOST_NAMED = 5  # accounts in a message, which a cookie carries
 
 
 @blueprint.before_request
@@ -78,16 +84,22 @@ def _is_grave(error: DeskError) -> bool:
     return isinstance(error, Forbidden) and not of_a_code
 
 
-def _or_again(form: str, act: Callable[[], Any], **labels: str) -> Any:
+def _or_again(form: str, act: Callable[[Proof | None], Any], **labels: str) -> Any:
     """What `act` answers; where that is refused, the form once more with what was typed, but for secrets."""
     if plain.is_used():
         return _shown_before()
     try:
-        return act()
+        proof = _confirm_identity()
+    except (second_factor.WrongCode, TooManyTries, Invalid) as error:
+        return _ask_who_it_is(plain.sentence(error)), status_of(error)
+    try:
+        return act(proof)
+    except ConfirmationRequired:
+        return _ask_who_it_is()
     except DeskError as error:
         if _is_grave(error):
             raise
-        typed = {name: value for name, value in request.form.items() if name not in ("password", "totp_code")}
+        typed = {name: value for name, value in request.form.items() if name not in SECRETS}
         status = HTTPStatus.UNPROCESSABLE_ENTITY if type(error) is DeskError else status_of(error)
         return _page(again=form, typed=typed, error=plain.sentence(error, **labels)), status
 
@@ -97,28 +109,112 @@ def _shown_before() -> Any:
     return plain.back("accounts.page", "error", said)
 
 
+def _confirm_identity() -> Proof | None:
+    """Check the password, and the code of a second factor, where the form asked for them again. The proof of that
+    code is good for the act of this request, too."""
+    given = request.form.get(plain.YOUR_PASSWORD)
+    if given is None or sign_in.is_confirmed(actor()):
+        return None
+    return sign_in.confirm(actor(), given, _code(), address=request.remote_addr or "")
+
+
+def _ask_who_it_is(error: str | None = None) -> str:
+    """The form again with everything that was typed but secrets, and with fields for the password and the code."""
+    return plain.confirm(
+        "Confirm that it is you",
+        "You last gave your password more than ten minutes ago. Give it again to go on.",
+        "Continue",
+        need_password=True,
+        need_code=second_factor.has(actor()),
+        need_first_password=bool(request.form.get("password")),
+        back=url_for("accounts.page"),
+        error=error,
+    )
+
+
+def _code() -> str:
+    return request.form.get("totp_code", "").strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked before an act; `details` are the accounts and orders that it affects."""
+
+    title: str
+    text: str
+    label: str
+    grave: bool = False
+    details: Sequence[str] = ()
+
+
 def _ask(
     act: Callable[[Proof | None], Any],
-    title: str,
-    explanation: str,
-    label: str,
+    question: Question,
     *,
     about: Role | None = None,
     always_code: bool = False,
-    grave: bool = False,
+    confirms_identity: bool = False,
 ) -> Any:
     """Ask, and do it when the answer is yes. What makes, restores or demotes an admin takes a code too, where
-    going live does (people.Gate)."""
-    need_code = always_code or (about is Role.ADMIN and second_factor.is_required())
-    words: dict[str, Any] = {"need_code": need_code, "grave": grave, "back": url_for("accounts.page")}
-    if not plain.confirmed():
-        return plain.confirm(title, explanation, label, **words)
-    try:
-        return act(
-            second_factor.for_act(actor(), request.form.get("totp_code", "").strip()) if need_code else None
+    going live does (`accounts.require_second_factor`). What `confirms_identity` takes the person's password again,
+    and the code of their second factor, where they gave it more than ten minutes ago."""
+    takes_code = always_code or (about is Role.ADMIN and second_factor.is_required())
+
+    def ask(error: str | None = None) -> str:
+        need_password = confirms_identity and not sign_in.is_confirmed(actor())
+        return plain.confirm(
+            question.title,
+            question.text,
+            question.label,
+            need_password=need_password,
+            need_code=takes_code or (need_password and second_factor.has(actor())),
+            grave=question.grave,
+            details=question.details,
+            back=url_for("accounts.page"),
+            error=error,
         )
-    except (second_factor.WrongCode, TooManyTries, Invalid) as error:
-        return plain.confirm(title, explanation, label, error=plain.sentence(error), **words), status_of(error)
+
+    if not plain.confirmed():
+        return ask()
+    try:
+        proof = _confirm_identity()
+        if proof is None and takes_code:
+            proof = second_factor.for_act(actor(), _code())
+        return act(proof)
+    except (ConfirmationRequired, second_factor.WrongCode, TooManyTries, Invalid) as error:
+        return ask(plain.sentence(error)), status_of(error)
+
+
+def _preview(name: str, role: Role | None) -> list[str]:
+    """What suspending or deactivating service accounts would do, with all their orders at the broker."""
+    return [_words_of(each, name, at_broker=len(each.at_broker)) for each in people.preview(name, role)]
+
+
+def _words_of(stopped: Stopped, name: str, *, at_broker: int) -> str:
+    """A sentence on an account that is suspended, or that is itself the `name` that is deactivated."""
+    state = "deactivated" if stopped.name.lower() == name.lower() else "suspended"
+    words = f"{stopped.name} ({stopped.role}) is {state}: its tokens are refused"
+    if stopped.role is Role.ENGINE:
+        words += f", and its pending orders are canceled ({stopped.pending})"
+    if not stopped.at_broker:
+        return f"{words}."
+    named = [
+        f"{order['side']} {order['qty'] or order['notional']} {order['ticker']} ({order['status']})"
+        for order in stopped.at_broker[:at_broker]
+    ]
+    rest = len(stopped.at_broker) - len(named)
+    more = f" and {rest} more" if rest else ""
+    return f"{words}. These of its orders stay at the broker: {', '.join(named)}{more}."
+
+
+def _and_effects(done: Effects, name: str) -> str:
+    """What was suspended or resumed, for a message that has to be short."""
+    words = [_words_of(each, name, at_broker=5) for each in done.stopped[:MOST_NAMED]]
+    if len(done.stopped) > MOST_NAMED:
+        words.append(f"So are {len(done.stopped) - MOST_NAMED} more accounts.")
+    if done.resumed:
+        words.append(f"Resumed: {', '.join(done.resumed[:MOST_NAMED])}.")
+    return "".join(f" {each}" for each in words)
 
 
 def _done(words: str) -> Any:
@@ -133,19 +229,19 @@ def add_person() -> Any:
     return _or_again("person", _add_person)
 
 
-def _add_person() -> Any:
+def _add_person(proof: Proof | None) -> Any:
     form = plain.read(PersonForm)
     name, role = form.name.data, Role(form.role.data)
     given = form.password.data or None
     password = given or people.first_password()
-    code = form.totp_code.data
-    need_code = role is Role.ADMIN and second_factor.is_required()
-    people.add(actor(), name, role, password, second_factor.for_act(actor(), code) if need_code else None)
+    if proof is None and role is Role.ADMIN and second_factor.is_required():
+        proof = second_factor.for_act(actor(), form.totp_code.data)
+    people.add(actor(), name, role, password, proof)
     if given:
-        return _done(f"{name} can sign in as {role}, with the password that you gave.")
+        return _done(f"{name} can sign in as {role} with the password that you gave, and has to change it then.")
     return _shown_once(
         f"{name} can sign in",
-        f"As {role}, with this password. Tell {name} to change it under Your account.",
+        f"As {role}, with this password, which {name} has to change then.",
         "Password",
         password,
     )
@@ -156,8 +252,9 @@ def set_role(name: str) -> Any:
     role = Role(plain.read(RoleForm).role.data)
 
     def act(proof: Proof | None) -> Any:
-        changed = people.set_role(actor(), name, role, proof)
-        return _done(f"{name} is {_a(role)} now." if changed else f"{name} is {_a(role)} already.")
+        done = people.set_role(actor(), name, role, proof)
+        words = f"{name} is {_a(role)} now." if done.changed else f"{name} is {_a(role)} already."
+        return _done(words + _and_effects(done, name))
 
     becomes_admin = role is Role.ADMIN
     where = (
@@ -167,27 +264,28 @@ def set_role(name: str) -> Any:
     )
     what = f"{name} becomes {_a(role)}, at once, {where}. Tokens of {name} end."
     about = role if becomes_admin else people.role_of(name)
-    return _ask(act, f"Make {name} {_a(role)}?", what, "Change the role", about=about, grave=becomes_admin)
+    question = Question(f"Make {name} {_a(role)}?", what, "Change the role", becomes_admin, _preview(name, role))
+    return _ask(act, question, about=about, confirms_identity=becomes_admin)
 
 
 @blueprint.post("/people/<name>/deactivate")
 def deactivate(name: str) -> Any:
     def act(proof: Proof | None) -> Any:
-        people.deactivate(actor(), name)
-        return _done(f"{name} is deactivated.")
+        done = people.deactivate(actor(), name)
+        return _done(f"{name} is deactivated.{_and_effects(done, name)}")
 
     what = f"{name} is signed out everywhere at once, and all tokens of {name} end for good. Nothing is deleted."
-    return _ask(act, f"Deactivate {name}?", what, "Deactivate", grave=True)
+    return _ask(act, Question(f"Deactivate {name}?", what, "Deactivate", True, _preview(name, None)))
 
 
 @blueprint.post("/people/<name>/reactivate")
 def reactivate(name: str) -> Any:
     def act(proof: Proof | None) -> Any:
-        people.reactivate(actor(), name, proof)
-        return _done(f"{name} is active again.")
+        done = people.reactivate(actor(), name, proof)
+        return _done(f"{name} is active again.{_and_effects(done, name)}")
 
     what = f"{name} can sign in again, with the password and the second factor as they were. Tokens stay revoked."
-    return _ask(act, f"Reactivate {name}?", what, "Reactivate", about=people.role_of(name))
+    return _ask(act, Question(f"Reactivate {name}?", what, "Reactivate"), about=people.role_of(name))
 
 
 @blueprint.post("/people/<name>/password")
@@ -195,13 +293,15 @@ def reset_password(name: str) -> Any:
     def act(proof: Proof | None) -> Any:
         password = people.first_password()
         people.reset_password(actor(), name, password, proof)
-        words = f"{name} signs in with it from now on, and is to change it under Your account."
+        words = f"{name} signs in with it next, and has to change it then."
         return _shown_once(f"A new password for {name}", words, "Password", password)
 
     if plain.is_used():
         return _shown_before()
     what = f"{name} is signed out everywhere at once and gets another password, which you will see once."
-    return _ask(act, f"Reset the password of {name}?", what, "Reset the password", about=people.role_of(name))
+    what += f" {name} has to change it at the next sign-in; until then you count as acting for {name}."
+    question = Question(f"Reset the password of {name}?", what, "Reset the password")
+    return _ask(act, question, about=people.role_of(name), confirms_identity=True)
 
 
 @blueprint.post("/people/<name>/second-factor")
@@ -211,11 +311,12 @@ def remove_second_factor(name: str) -> Any:
         return _done(f"The second factor of {name} is removed.")
 
     what = (
-        f"The password alone signs {name} in from then on, until {name} sets up another one. Do this only when you"
-        f" are sure that it is {name} who asks."
+        f"The password alone signs {name} in from then on, until {name} sets up another one; {name} has to change"
+        f" the password at the next sign-in. Do this only when you are sure that it is {name} who asks."
     )
     about = people.role_of(name)
-    return _ask(act, f"Remove the second factor of {name}?", what, "Remove it", about=about, grave=True)
+    question = Question(f"Remove the second factor of {name}?", what, "Remove it", grave=True)
+    return _ask(act, question, about=about, confirms_identity=True)
 
 
 # Tokens
@@ -226,14 +327,17 @@ def add_token() -> Any:
     return _or_again("token", _add_token, name="The account")
 
 
-def _add_token() -> Any:
+def _add_token(proof: Proof | None) -> Any:
     form = plain.read(TokenForm)
     role, owner = Role(form.role.data), form.owner.data or None
     allow_live = bool(form.allow_live.data)
-    token = accounts.add_token(actor(), form.name.data, role, owner=owner, allow_live=allow_live)
+    if proof is None and role is Role.ADMIN and second_factor.is_required():
+        proof = second_factor.for_act(actor(), form.totp_code.data)
+    token = accounts.add_token(actor(), form.name.data, role, owner=owner, allow_live=allow_live, proof=proof)
+    yours = " You created it, so you cannot approve its orders." if role is Role.ENGINE else ""
     return _shown_once(
         f"A token for {form.name.data}",
-        f"It acts as {_a(role)}. Put it where the program reads it.",
+        f"It acts as {_a(role)}. Put it where the program reads it.{yours}",
         "Token",
         token,
     )
@@ -246,7 +350,24 @@ def revoke_token(token_id: str) -> Any:
         return _done(f"The token {token_id} is revoked.")
 
     what = "Whoever uses it is cut off at once, open streams and waits included. It cannot be taken back."
-    return _ask(act, f"Revoke the token {token_id}?", what, "Revoke", grave=True)
+    return _ask(act, Question(f"Revoke the token {token_id}?", what, "Revoke", grave=True))
+
+
+@blueprint.post("/services/<name>/owner")
+def change_owner(name: str) -> Any:
+    owner = plain.read(OwnerForm).owner.data
+
+    def act(proof: Proof | None) -> Any:
+        done = people.change_owner(actor(), name, owner, proof)
+        words = f"{owner} owns {name} now." if done.changed else f"{owner} owns {name} already."
+        return _done(words + _and_effects(done, name))
+
+    what = (
+        f"{owner} is responsible for {name} from then on, and cannot approve its orders. A suspended account is"
+        " resumed: its tokens are accepted again."
+    )
+    question = Question(f"Give {name} to {owner}?", what, "Change the owner")
+    return _ask(act, question, about=people.role_of(name))
 
 
 # What going live takes
@@ -265,9 +386,11 @@ def second_factor_for_live() -> Any:
             "An admin who goes live gives a code of their authenticator then, and no token can go live at all."
             " So does whoever makes or demotes an admin. Halting takes no code, ever."
         )
-        return _ask(act, "Require a second factor for going live?", what, "Require it", always_code=True)
-    what = "An admin's session alone can go live then, and so can tokens that were made for it."
-    return _ask(act, "No second factor for going live?", what, "Do not require it", always_code=True, grave=True)
+        question = Question("Require a second factor for going live?", what, "Require it")
+    else:
+        what = "An admin's session alone can go live then, and so can tokens that were made for it."
+        question = Question("No second factor for going live?", what, "Do not require it", grave=True)
+    return _ask(act, question, always_code=True, confirms_identity=True)
 
 
 def _shown_once(title: str, words: str, label: str, secret: str) -> Any:

@@ -13,6 +13,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app import accounts, sign_in
 from app.desk.actor import Actor
+from app.desk.orders import ACCOUNT_SUSPENDED, SUSPENDED
 from app.domain.roles import Act, may
 from app.extensions import csrf
 from app.web import cookies, same_origin
@@ -21,6 +22,7 @@ from app.web.bounds import bounds
 from app.web.errors import Refusal, at_the_door, wants_json
 from app.web.permissions import (
     API,
+    CHANGES_PASSWORD,
     IN_PERSON,
     IN_TRANSACTION,
     NEVER_LIMITED,
@@ -130,6 +132,8 @@ def _check() -> Response | None:
     if right is not Open.ANYBODY:
         if g.actor is None:
             return _unauthenticated()
+        if g.actor.must_change_password and route not in CHANGES_PASSWORD:
+            return _must_change_password()
         _admit(g.actor, route, right)
     _take_body(route)
     # A Bearer token is proof by itself, unless a cookie comes along: then a browser may be asking. At the Alpaca
@@ -197,7 +201,14 @@ def _who(shown: accounts.Claim | None) -> Actor | None:
     person = sign_in.signed_in(secret) if isinstance(secret, str) else None
     if person is None:
         return None
-    return Actor(person.name, person.role, g.request_id, person.account_id, session_hash=person.session_hash)
+    return Actor(
+        person.name,
+        person.role,
+        g.request_id,
+        person.account_id,
+        session_hash=person.session_hash,
+        must_change_password=person.must_change_password,
+    )
 
 
 def _shows_token() -> bool:
@@ -218,6 +229,8 @@ def _bearer(claim: accounts.Claim | None, holder: accounts.TokenHolder | None) -
         bounds().failed(claim)
         raise Refusal(HTTPStatus.UNAUTHORIZED, "this token is unknown or has been revoked", headers=CHALLENGE)
     bounds().held(claim)
+    if holder.is_suspended:
+        raise Refusal(HTTPStatus.FORBIDDEN, ACCOUNT_SUSPENDED, SUSPENDED)
     return Actor(
         holder.name, holder.role, g.request_id, holder.account_id, holder.allow_live, token_id=holder.token_id
     )
@@ -241,6 +254,18 @@ def _unauthenticated() -> Response:
     else:
         flash("Nothing was changed: your session had ended. Sign in and try again.", "error")
     answer = redirect(url_for("sessions.login", next=back_to), HTTPStatus.SEE_OTHER)
+    return Response(answer.get_data(), answer.status_code, headers=answer.headers)
+
+
+def _must_change_password() -> Response:
+    """A person who signed in with a password that another person set may do nothing else before."""
+    if wants_json():
+        raise Refusal(
+            HTTPStatus.FORBIDDEN,
+            "change your password first: another person set it, or removed your second factor",
+            "password_change_required",
+        )
+    answer = redirect(url_for("account.password_page"), HTTPStatus.SEE_OTHER)
     return Response(answer.get_data(), answer.status_code, headers=answer.headers)
 
 

@@ -17,7 +17,7 @@ from app.desk.errors import DeskError, Invalid
 from app.domain.lifecycle import OrderStatus, is_final
 from app.forms import ApproveForm, Choice, DecisionForm, DecisionsForm, OrderForm, RejectForm
 from app.live import hub
-from app.web import guard
+from app.web import guard, venues
 from app.web.body import (
     answer,
     answer_texts,
@@ -45,13 +45,13 @@ LOOK_AGAIN = 5.0  # seconds, should news have been lost
 
 @blueprint.post("/orders")
 def post_order() -> Response:
-    venues = dispatch()
+    way = dispatch()
     with guard.sender_first():
         new = orders.NewOrder(**read_form(OrderForm).order())
-        order, made = orders.submit(guard.sender(), new, venues.send_within)
+        order, made = orders.submit(guard.sender(), new, way.send_within)
     if not made:
         return answer(order)
-    order = venues.sent_on(actor(), order)
+    order = way.sent_on(actor(), order)
     return answer_texts(order, HTTPStatus.CREATED, {"Location": f"{API}/orders/{order['id']}"})
 
 
@@ -125,9 +125,8 @@ def get_approvals() -> Response:
 @blueprint.post("/approvals/<order_id>/approve")
 def approve(order_id: str) -> Response:
     note = read_form(ApproveForm, may_be_missing=True).note.data or None
-    venues = dispatch()
-    released = approvals.approve(actor(), _order_id(order_id), note, venues.send_within)
-    return answer(venues.sent_on(actor(), released))
+    released = venues.approve(actor(), _order_id(order_id), note)
+    return answer(dispatch().sent_on(actor(), released))
 
 
 @blueprint.post("/approvals/<order_id>/reject")
@@ -150,7 +149,7 @@ def _decided(entry: DecisionForm, until: float) -> dict[str, Any]:
         wanted, who = _order_id(entry.id.data), guard.actor_still()
         if entry.action.data == Choice.APPROVE:
             # Sent by whoever takes it up next: one at a time they would keep this answer waiting.
-            order = approvals.approve(who, wanted, entry.note.data or None, dispatch().send_within)
+            order = venues.approve(who, wanted, entry.note.data or None)
         else:
             order = approvals.reject(who, wanted, entry.reason.data)
     except DeskError as error:

@@ -36,7 +36,7 @@ from app.web.api import read_lockout_id, tag_of
 from app.web.body import read_choice, read_id, read_number_cursor, read_word, write_cursor
 from app.web.errors import desk_error
 from app.web.guard import actor
-from app.web.venues import dispatch, snapshot
+from app.web.venues import approve, dispatch, snapshot
 
 blueprint = Blueprint("pages", __name__)
 
@@ -272,8 +272,7 @@ def approve_order(order_id: str) -> Any:
         return plain.confirm(
             "Approve with real money", f"{_words(order)} goes to the market at once, with real money.", "Approve"
         )
-    venues = dispatch()
-    venues.sent_on(actor(), approvals.approve(actor(), uuid.UUID(order["id"]), None, venues.send_within))
+    dispatch().sent_on(actor(), approve(actor(), uuid.UUID(order["id"])))
     return _back("success", f"{_words(order)} is released.")
 
 

@@ -80,6 +80,7 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("POST", "/login/code"): Open.ANYBODY,
     ("POST", "/logout"): Open.SIGNED_IN,
     ("GET", "/account"): Open.SIGNED_IN,
+    ("GET", "/account/password"): Open.SIGNED_IN,
     ("POST", "/account/password"): Open.SIGNED_IN,
     ("POST", "/account/sessions/end"): Open.SIGNED_IN,
     ("POST", "/account/sessions/end-others"): Open.SIGNED_IN,
@@ -97,6 +98,7 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("POST", "/accounts/people/<name>/second-factor"): Act.MANAGE_ACCOUNTS,
     ("POST", "/accounts/tokens"): Act.MANAGE_ACCOUNTS,
     ("POST", "/accounts/tokens/<token_id>/revoke"): Act.MANAGE_ACCOUNTS,
+    ("POST", "/accounts/services/<name>/owner"): Act.MANAGE_ACCOUNTS,
     ("POST", "/accounts/second-factor-for-live"): Act.MANAGE_ACCOUNTS,
     ("GET", "/"): Open.ANYBODY,
     ("GET", "/trading"): Act.READ_DESK,
@@ -122,6 +124,9 @@ IN_TRANSACTION = frozenset({("POST", f"{API}/orders"), ("POST", "/v2/orders")})
 # Routes where a session is wanted, and no token will do: a script that can make tokens or people can make itself
 # one that may do more than it was given.
 IN_PERSON = frozenset(route for route in ROUTES if route[1].startswith("/account"))
+
+# What a person may do who has to change their password first. The routes that are open to anybody are, besides.
+CHANGES_PASSWORD = frozenset({("GET", "/account/password"), ("POST", "/account/password"), ("POST", "/logout")})
 
 # Routes that are held to no rate and to no bound (`app/web/bounds.py`): whatever stops something. Whoever can ask
 # for one of these is asked who they are, however many others guess at the same address.

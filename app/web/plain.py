@@ -27,6 +27,7 @@ def _in_words(errors: dict[str, list[str]], labels: dict[str, str]) -> str:
     return "; ".join(f"{labels.get(name, name)} {' '.join(said)}" for name, said in errors.items())
 
 
+YOUR_PASSWORD = "current_password"  # noqa: S105 - the name of a field: the password of who is signed in, again
 USED = "used"  # in the session: forms that have shown what is shown once
 MOST_USED = 10
 
@@ -62,7 +63,7 @@ def confirmed() -> bool:
 
 def confirm(title: str, explanation: str, submit_label: str, **more: Any) -> str:
     """The question that a dialog would ask, as a page; nothing has been changed yet."""
-    kept = ("csrf_token", "confirmed", "reason", "confirm_word", "totp_code")
+    kept = ("csrf_token", "confirmed", "reason", "confirm_word", "totp_code", "password", YOUR_PASSWORD)
     fields = {name: value for name, value in request.form.items() if name not in kept}
     return render_template(
         "confirm.html",
@@ -74,6 +75,9 @@ def confirm(title: str, explanation: str, submit_label: str, **more: Any) -> str
         need_reason=more.get("need_reason", False),
         need_word=more.get("need_word"),
         need_code=more.get("need_code", False),
+        need_password=more.get("need_password", False),
+        need_first_password=more.get("need_first_password", False),
+        details=more.get("details", ()),
         grave=more.get("grave", False),
         back=more.get("back", "/trading"),
         reason=request.form.get("reason", ""),

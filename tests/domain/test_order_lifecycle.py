@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.lifecycle import MOVES, Mover, OrderStatus, is_final, is_legal, owns, status_at
+from app.domain.lifecycle import MOVES, Mover, OrderStatus, is_final, is_legal, status_at
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 
@@ -20,7 +20,7 @@ CONTRACT = {
     (None, "released"): {"gate"},
     ("pending_approval", "released"): {"person"},
     ("pending_approval", "rejected"): {"person"},
-    ("pending_approval", "canceled"): {"engine", "mode_change"},
+    ("pending_approval", "canceled"): {"engine", "mode_change", "suspension"},
     ("pending_approval", "expired"): {"clock"},
     # Bound for a venue.
     ("released", "sending"): {"dispatch"},
@@ -107,20 +107,3 @@ def test_only_what_waits_expires_and_it_does_so_at_its_deadline(
     assert shown is (OrderStatus.EXPIRED if due else stored)
     if shown is OrderStatus.EXPIRED:
         assert status_at(stored, deadline, NOW + timedelta(seconds=later)) is OrderStatus.EXPIRED
-
-
-@pytest.mark.parametrize(
-    ("person", "person_owner", "engine_owner", "expected"),
-    [
-        (1, None, 1, True),  # alice and her engine
-        (2, 1, 1, True),  # a script of hers
-        (2, None, 1, False),  # somebody else
-        (2, 3, 1, False),
-        (1, None, None, False),  # an engine that nobody owns
-        (None, None, None, False),
-    ],
-)
-def test_whose_engine_it_is(
-    person: int | None, person_owner: int | None, engine_owner: int | None, expected: bool
-) -> None:
-    assert owns(person, person_owner, engine_owner) is expected

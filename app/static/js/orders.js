@@ -79,7 +79,9 @@ export const count = (number) => (number === 1 ? '1 order' : `${number} orders`)
 export const isLive = (order) => order.trading_mode === 'live';
 
 export const outcome = ({ status }) => OUTCOMES[status] ?? status;
-export const decider = ({ decided_by: who }) => DECIDERS[who] ?? who;
+/** Who decided; and of a person who controls the engine that this is so. A canceled one was decided again since. */
+export const decider = ({ decided_by: who, self_approved: own, status }) => (
+  (DECIDERS[who] ?? who) + (own && status !== 'canceled' ? ' (own engine)' : ''));
 
 const wentOn = ({ status }) => GONE_ON.includes(status);   // was released, and then sent
 export const isReleased = (order) => order.status === 'released' || wentOn(order);

@@ -81,6 +81,10 @@ ORDER: Json = {
     "decided_by": nullable(STRING),
     "decision_note": nullable(STRING),
 }
+SELF_APPROVED: Json = {
+    "self_approved": {"const": True}
+    | {"description": "Approved by a person who controls the engine, as SELF_APPROVAL allows."}
+}
 # Of an order that is bound for a venue.
 AT_THE_VENUE: Json = {
     "send_by": TIME,
@@ -185,9 +189,9 @@ def _orders() -> Json:
         "Reason": object_of(
             {"code": {"enum": [*map(str, ReasonCode), *WHY_NOT_SENT]}, "detail": STRING},
         ),
-        "Order": object_of(ORDER | AT_THE_VENUE, optional=tuple(AT_THE_VENUE)),
-        "OpenOrder": object_of(OPEN),
-        "EndedOrder": object_of(OPEN | {"ended": BOOLEAN}),
+        "Order": object_of(ORDER | SELF_APPROVED | AT_THE_VENUE, optional=(*SELF_APPROVED, *AT_THE_VENUE)),
+        "OpenOrder": object_of(OPEN | SELF_APPROVED, optional=tuple(SELF_APPROVED)),
+        "EndedOrder": object_of(OPEN | SELF_APPROVED | {"ended": BOOLEAN}, optional=tuple(SELF_APPROVED)),
         "OrderList": page_of("Order"),
         "WaitingOrder": object_of(WAITING),
         "WaitingOrderList": page_of("WaitingOrder"),
