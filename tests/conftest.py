@@ -6,17 +6,30 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.engine import URL
 from werkzeug.test import TestResponse
 
-from app import schema
+from app import accounts, schema
 from tests import patience
 from tests.database import new_database, postgres
 from tests.serving import Desk, Server, application, serve
 
 API = "/api/admin/trading"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_password_hashes() -> Iterator[PasswordHasher]:
+    """Hash new passwords in a millisecond. A hash names its parameters, so every process verifies it as quickly.
+
+    Gives the hasher of the application, with its real cost.
+    """
+    real = accounts.HASHER
+    accounts.HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    yield real
+    accounts.HASHER = real
 
 
 @pytest.fixture(autouse=True)
