@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import last_used, logs, metrics
+from app.advisory_locks import LockHolder, holder_query
 from app.desk import moves, sealing
 from app.desk.actor import Actor
 from app.desk.dispatch import Dispatch
@@ -25,13 +26,16 @@ from app.desk.listening import Listener
 from app.desk.transaction import CONNECTING
 from app.domain.roles import Role
 from app.last_used import LastUsed
+from app.leader import election
 from app.notifier import Notifier
+from app.outages import OutageLog
 from app.venues import VenueError
 
 log = logging.getLogger(__name__)
 
 LEADER_LOCK = 0x4B6565706572  # "Keeper"
 EVERY = 1.0  # seconds
+LOOK_EVERY = 5.0  # seconds, between two looks at who leads
 FOLLOW_AGAIN = 60.0  # seconds, the most between two tries to follow a venue
 HEAD_EVERY = 60.0  # seconds, between two heads of the record in the log
 leads = threading.Event()  # whether this process is the leader
@@ -44,7 +48,7 @@ NOTICE_LOSS = """
 
 
 def start(app: Flask, url: URL) -> None:
-    """Keep the desk from this process on, in a thread of its own."""
+    """Start the background jobs of this process, each in a thread of its own."""
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     threading.Thread(target=_run, args=(app, dsn), name="keeper", daemon=True).start()
     dispatch: Dispatch = app.extensions["dispatch"]
@@ -59,13 +63,15 @@ def start(app: Flask, url: URL) -> None:
 
 
 def _run(app: Flask, dsn: str) -> None:
+    outage = OutageLog(log, "the keeper has no database")
+    round_ = Round()
     while True:
         try:
             with _connect(dsn) as connection:
                 connection.execute(NOTICE_LOSS)
-                _lead(app, connection)
+                _lead(app, connection, round_, outage)
         except psycopg.Error as error:
-            log.warning("the keeper has no database: %s", _first_line(error))
+            outage.failed(error)
         except Exception:
             log.exception("the keeper stumbled, and begins again")
         time.sleep(EVERY)
@@ -74,52 +80,59 @@ def _run(app: Flask, dsn: str) -> None:
 def _dispatch(app: Flask, dispatch: Dispatch) -> None:
     """Every process sends what is due, for a leader may be frozen. A thread of its own: a venue that is slow must
     not keep the desk waiting."""
+    outage = OutageLog(log, "nothing could be sent")
     while True:
         time.sleep(EVERY)
-        _round(app, "dispatch", "nothing could be sent", dispatch.once)
+        _round(app, "dispatch", outage, dispatch.once)
 
 
 def _ask(app: Flask, listener: Listener) -> None:
     """The leader asks what became of the orders that are open at a venue, and the others seldom."""
+    outage = OutageLog(log, "nothing could be heard")
     while True:
         time.sleep(EVERY)
-        _round(app, "ask", "nothing could be heard", lambda: listener.ask(leads=leads.is_set()))
+        _round(app, "ask", outage, lambda: listener.ask(leads=leads.is_set()))
 
 
 def _follow(app: Flask, listener: Listener) -> None:
     """The leader hears what becomes of them from the venue's stream, where it has one."""
     pause = EVERY
+    outage = OutageLog(log, "nothing could be heard")
     while True:
         leads.wait()
         began = time.monotonic()
-        _round(app, "follow", "nothing could be heard", lambda: listener.follow(leads.is_set))
+        _round(app, "follow", outage, lambda: listener.follow(leads.is_set))
         pause = EVERY if time.monotonic() - began > FOLLOW_AGAIN else min(2 * pause, FOLLOW_AGAIN)
         time.sleep(pause)
 
 
-def _round(app: Flask, who: str, what: str, work: Callable[[], None]) -> None:
-    try:
-        with app.app_context(), logs.round_of(who):
+def _round(app: Flask, who: str, outage: OutageLog, work: Callable[[], None]) -> None:
+    with app.app_context(), logs.round_of(who):
+        try:
             work()
-    except (DBAPIError, PoolTimeout, VenueError) as error:
-        log.warning("%s: %s", what, _first_line(error))
-    except Exception:
-        log.exception("%s, and the next round begins", what)
+        except (DBAPIError, PoolTimeout, VenueError) as error:
+            outage.failed(error)
+        except Exception:
+            log.exception("%s, and the next round begins", outage.what)
+        else:
+            outage.succeeded()
 
 
 def _notify(app: Flask, notifier: Notifier) -> None:
     """The one that leads tells people. A thread of its own, for nothing is to wait for that."""
+    outage = OutageLog(log, "nobody could be told")
     while True:
         time.sleep(EVERY)
         work = notifier.once if leads.is_set() else notifier.rest
-        _round(app, "notify", "nobody could be told", work)
+        _round(app, "notify", outage, work)
 
 
 def _note_uses(app: Flask, notes: LastUsed) -> None:
     """Of the tokens that this process has seen. Every process has its own notes."""
+    outage = OutageLog(log, "when tokens were used could not be written down")
     while True:
         time.sleep(last_used.EVERY)
-        _round(app, "uses", "when tokens were used could not be written down", notes.write)
+        _round(app, "uses", outage, notes.write)
 
 
 def _connect(dsn: str) -> psycopg.Connection:
@@ -132,41 +145,67 @@ def _connect(dsn: str) -> psycopg.Connection:
     )
 
 
-def _lead(app: Flask, connection: psycopg.Connection) -> None:
+def _lead(app: Flask, connection: psycopg.Connection, round_: Round, outage: OutageLog) -> None:
     """Become the leader, sooner or later, and stay it for as long as the connection lasts."""
-    while connection.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK]).fetchone() != (True,):
-        time.sleep(EVERY)
-    round_ = Round()
-    leads.set()
-    metrics.LEADERS.set(1)
     try:
+        wait_for_lead(connection, outage)
+        pid = _backend(connection)
+        election.won(pid)
+        leads.set()
+        metrics.LEADERS.set(1)
         while True:
             with app.app_context():
                 round_.once()
             time.sleep(EVERY)
-            connection.execute("SELECT 1")  # whoever lost the connection has lost the lock
+            if (other := _backend(connection)) != pid:  # which also finds out whether the connection is lost
+                raise psycopg.OperationalError(
+                    f"a pooler exchanged session {pid}, which holds the lock, for {other}"
+                )
+            outage.succeeded()
     finally:
+        election.lost()
         leads.clear()
         metrics.LEADERS.set(0)
+
+
+def wait_for_lead(connection: psycopg.Connection, outage: OutageLog) -> None:
+    """Return once this connection holds the leader's lock; until then tell `election` who does."""
+    look_at = 0.0
+    while connection.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK]).fetchone() != (True,):
+        if time.monotonic() >= look_at:
+            look_at = time.monotonic() + LOOK_EVERY
+            row = connection.execute(holder_query(LEADER_LOCK)).fetchone()
+            election.seen(LockHolder.from_row(row) if row else None)
+        outage.succeeded()
+        time.sleep(EVERY)
+
+
+def _backend(connection: psycopg.Connection) -> int:
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return int(row[0]) if row else 0
 
 
 class Round:
     """One turn of the keeper's work."""
 
     def __init__(self) -> None:
+        self._expiry = OutageLog(log, "the keeper could not write down what has expired")
+        self._sealing = OutageLog(log, "the keeper could not seal the record")
         self._said = -HEAD_EVERY
         self._head: sealing.Head | None = None
 
     def once(self) -> None:
         """Do what there is to do; what fails is said in the log, and tried again in the next round."""
         with logs.round_of("keeper"):
-            for what, work in (("write down what has expired", self._expire), ("seal the record", self._seal)):
+            for outage, work in ((self._expiry, self._expire), (self._sealing, self._seal)):
                 try:
                     work()
                 except (DBAPIError, PoolTimeout) as error:
-                    log.warning("the keeper could not %s: %s", what, _first_line(error))
+                    outage.failed(error)
                 except Exception:  # one that fails must not keep the other from being done
-                    log.exception("the keeper could not %s", what)
+                    log.exception(outage.what)
+                else:
+                    outage.succeeded()
 
     def _expire(self) -> None:
         keeper = Actor(moves.DEADLINE, Role.ADMIN, logs.request_id.get())
@@ -178,7 +217,3 @@ class Round:
         if self._head is not None and time.monotonic() - self._said >= HEAD_EVERY:
             log.info("the record is sealed up to %s", self._head)
             self._said, self._head = time.monotonic(), None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

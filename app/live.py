@@ -20,6 +20,7 @@ from app.desk.actor import Actor
 from app.desk.moves import CHANNEL, MANY
 from app.desk.transaction import CONNECTING
 from app.domain.roles import Act, may
+from app.outages import OutageLog
 from app.streams import Stream, Streams
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Hub:
         self.has_ended = False  # then nobody is to wait any longer
         self._stopped = threading.Event()
         self._failures = 0  # one after the other
+        self._outage = OutageLog(log, "live updates are interrupted")
 
     def stream(self, actor: Actor) -> Stream | None:
         """News while the credential of `actor` holds, to be closed; None where too many hear it already, or where
@@ -118,7 +120,7 @@ class Hub:
                 self._listen()
             except Exception as error:
                 if isinstance(error, psycopg.Error):
-                    log.warning("live updates are interrupted: %s", error)
+                    self._outage.failed(error)
                 else:
                     log.exception("live updates stumbled, and begin again")
                 self._failures += 1
@@ -140,6 +142,7 @@ class Hub:
                         self._tell(heard.payload)
                         watch.ask_again |= heard.payload == MANY
                 watch.turn()
+                self._outage.succeeded()
                 self._failures, self._looked_at = 0, time.monotonic()
 
     def _connect(self) -> psycopg.Connection[Any]:

@@ -25,7 +25,15 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
 NOBODY = "-"  # the request id of what belongs to no request
-CHATTY = ("alembic", "asyncio", "httpcore", "httpx", "sqlalchemy", "urllib3")  # and tell what they send
+CHATTY = (
+    "alembic",
+    "app.shelf",
+    "asyncio",
+    "httpcore",
+    "httpx",
+    "sqlalchemy",
+    "urllib3",
+)  # and tell what they send
 
 request_id: ContextVar[str] = ContextVar("request_id", default=NOBODY)
 

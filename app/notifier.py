@@ -21,6 +21,7 @@ from app import logs
 from app.desk import notices
 from app.domain.notices import Message, compose, unworded
 from app.messenger import Messenger, NotTold, addresses
+from app.outages import OutageLog
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Notifier:
         self._registered = -REGISTER_EVERY
         self._tidied = -TIDY_EVERY
         self._busy: set[str] = set()
+        self._outage = OutageLog(log, "nobody could be told")
         self._claiming = threading.BoundedSemaphore(CLAIMS)
 
     def once(self) -> None:
@@ -86,9 +88,11 @@ class Notifier:
             with self._app.app_context(), logs.round_of("notify"):
                 self._tell(key)
         except (DBAPIError, PoolTimeout) as error:
-            log.warning("nobody could be told: %s", str(error).partition("\n")[0])
+            self._outage.failed(error)
         except Exception:
             log.exception("telling people stumbled, and goes on")
+        else:
+            self._outage.succeeded()
         finally:
             self._busy.discard(key)
 

@@ -32,8 +32,8 @@ class OutageLog:
         level: int = logging.WARNING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.what = what
         self._logger = logger
-        self._what = what
         self._level = level
         self._clock = clock
         self._lock = threading.Lock()
@@ -61,12 +61,12 @@ class OutageLog:
             self._last_line_at = now
             lasts, failures = self._lasts(), self._failures
         if began:
-            self._logger.log(self._level, "%s: %s", self._what, first_line(error))
+            self._logger.log(self._level, "%s: %s", self.what, first_line(error))
         else:
             self._logger.log(
                 self._level,
-                "%s, for %.0f s now, %d failures: %s",
-                self._what,
+                "%s, for %.0f s now (failures: %d): %s",
+                self.what,
                 lasts,
                 failures,
                 first_line(error),
@@ -81,7 +81,9 @@ class OutageLog:
                 return
             lasts, failures = self._lasts(), self._failures
             self._began_at = None
-        self._logger.log(self._level, "%s: over after %.0f s and %d failures", self._what, lasts, failures)
+        self._logger.log(
+            min(self._level, logging.WARNING), "%s: over after %.0f s (failures: %d)", self.what, lasts, failures
+        )
 
     def _lasts(self) -> float:
         return self._last_failure_at - (self._began_at or 0.0)

@@ -26,7 +26,8 @@ PATIENCE = "2s"
 TRIES, BETWEEN = 20, 3.0  # seconds
 LOCK_TIMEOUT = 60.0  # seconds
 LOCK_RETRY_EVERY = 0.5
-LOCK_REPORT_EVERY = 20.0  # between two log lines about the session that holds the lock
+LOCK_REPORT_AFTER = 1.0  # several servers that start together wait for each other, and for no longer as a rule
+LOCK_REPORT_EVERY = 20.0
 
 
 def upgrade(url: URL) -> None:
@@ -58,7 +59,7 @@ def upgrade(url: URL) -> None:
 def _take_lock(connection: Connection) -> None:
     """Take the migration lock; while another session holds it, log which. Raises SettingsError after a minute."""
     began = time.monotonic()
-    reported_at: float | None = None
+    report_at = began + LOCK_REPORT_AFTER
     while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": MIGRATION_LOCK}):
         row = connection.execute(text(holder_query(MIGRATION_LOCK))).first()
         connection.rollback()
@@ -69,8 +70,8 @@ def _take_lock(connection: Connection) -> None:
                 f"DATABASE_URL: the migration lock was not free within {LOCK_TIMEOUT:.0f} s: held by {holder}."
                 " If that is no migration at work, end it with SELECT pg_terminate_backend(pid), and start again"
             )
-        if row and (reported_at is None or now - reported_at >= LOCK_REPORT_EVERY):
-            reported_at = now
+        if row and now >= report_at:
+            report_at = now + LOCK_REPORT_EVERY
             message = "waiting for the migration lock, for up to %.0f s more: it is held by %s"
             current_app.logger.warning(message, LOCK_TIMEOUT - (now - began), holder)
         time.sleep(LOCK_RETRY_EVERY)

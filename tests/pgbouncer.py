@@ -33,7 +33,7 @@ def pgbouncer(database: URL, mode: str, **settings: object) -> Iterator[URL]:
     port = free_port()
     # PgBouncer refuses to run as root, and no other account may enter the folder of the embedded server's socket.
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    with _relay(database) as server_port, tempfile.TemporaryDirectory() as folder:
+    with relay(database) as server_port, tempfile.TemporaryDirectory() as folder:
         given = {
             "listen_addr": "127.0.0.1", "listen_port": port, "unix_socket_dir": "", "auth_type": "any",
             "pool_mode": mode, "logfile": "", "server_login_retry": 1,
@@ -74,12 +74,16 @@ def _listens(port: int) -> bool:
     return False
 
 
+class Relay(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+
+
 @contextmanager
-def _relay(database: URL) -> Iterator[int]:
+def relay(database: URL, port: int = 0) -> Iterator[int]:
     """A loopback port that leads to the server of `database`, which may listen on a Unix socket alone."""
     with connect(database) as connection:
-        host, port = connection.info.host, connection.info.port
-    target: Any = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
+        host, server_port = connection.info.host, connection.info.port
+    target: Any = f"{host}/.s.PGSQL.{server_port}" if host.startswith("/") else (host, server_port)
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -88,12 +92,12 @@ def _relay(database: URL) -> Iterator[int]:
                 server.connect(target)
                 _copy(self.request, server)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as relay:
-        threading.Thread(target=relay.serve_forever, args=(0.05,)).start()
+    with Relay(("127.0.0.1", port), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
         try:
-            yield relay.server_address[1]
+            yield server.server_address[1]
         finally:
-            relay.shutdown()
+            server.shutdown()
 
 
 def _copy(client: socket.socket, server: socket.socket) -> None:

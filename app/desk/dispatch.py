@@ -29,6 +29,7 @@ from app.desk.orders import TABLE, Shown
 from app.desk.steps import by_itself, in_the_name_of, venue_order_id
 from app.desk.transaction import glancing, reading, recording
 from app.domain.lifecycle import ON_THE_WAY, OPEN_AT_VENUE, Mover, OrderStatus, is_final, is_legal, status_at
+from app.outages import OutageLog, is_outage
 from app.venues import NoAnswer, NotSent, Report, Venue, VenueError, VenueOrder
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Dispatch:
     def __init__(self, venues: Mapping[str, Venue], send_within: int) -> None:
         self.venues = venues
         self._within = send_within
+        self._outage = OutageLog(log, "orders could not be sent on, the database does not answer")
 
     def close(self) -> None:
         for venue in self.venues.values():
@@ -70,14 +72,21 @@ class Dispatch:
         """For how many seconds after its release an order of that mode may be sent; None where it is not."""
         return self._within if mode in self.venues else None
 
+    def _failed(self, error: Exception, what: str, order_id: uuid.UUID) -> None:
+        """Log it: an outage as a whole, anything else with its traceback."""
+        if is_outage(error):
+            self._outage.failed(error)
+        else:
+            log.exception(what, order_id, exc_info=error)
+
     # Sending
 
     def forward(self, order_id: uuid.UUID, actor: Actor) -> None:
         """Send an order in the request that released it. What goes wrong is taken up again by `once`."""
         try:
             self._take_up(order_id, in_the_name_of(actor), at_once=True)()
-        except Exception:
-            log.exception("order %s could not be forwarded at once", order_id)
+        except Exception as error:
+            self._failed(error, "order %s could not be forwarded at once", order_id)
 
     def sent_on(self, actor: Actor, shown: Shown) -> Shown:
         """The order that was just released, after it was sent, where it is bound for a venue."""
@@ -87,8 +96,8 @@ class Dispatch:
         self.forward(order_id, actor)
         try:
             return orders.get(actor, order_id)
-        except Exception:  # it is released, and may be sent: no error is to say otherwise
-            log.exception("what became of order %s cannot be told now", order_id)
+        except Exception as error:  # it is released, and may be sent: no error is to say otherwise
+            self._failed(error, "what became of order %s cannot be told now", order_id)
             return shown
 
     def once(self) -> None:
@@ -97,13 +106,14 @@ class Dispatch:
         query = select(TABLE.c.id).where(TO_SEND, TABLE.c.try_at <= func.now()).order_by(TABLE.c.try_at)
         with reading() as session:
             due = list(session.scalars(query.limit(ROUND)))
+        self._outage.succeeded()
         _each(self._once, due)
 
     def _once(self, order_id: uuid.UUID) -> None:
         try:
             self._take_up(order_id, by_itself())()
-        except Exception:
-            log.exception("order %s could not be taken up", order_id)
+        except Exception as error:
+            self._failed(error, "order %s could not be taken up", order_id)
             with recording() as session:  # or it would stand in front of the others for ever
                 row = steps.locked(session, order_id)
                 if row is not None:
@@ -381,8 +391,8 @@ class Dispatch:
         try:
             with suppress(Decided):  # it has ended by itself
                 self.cancel(actor, order_id)
-        except Exception:
-            log.exception("the end of order %s could not be asked for", order_id)
+        except Exception as error:
+            self._failed(error, "the end of order %s could not be asked for", order_id)
 
     def end_there(self, row: Row[Any], venue: Venue, actor: Actor) -> None:
         """Have an order end at its venue, if it can be found there; where that does not come about it is asked for

@@ -17,6 +17,7 @@ from app.desk.dispatch import Dispatch
 from app.desk.orders import TABLE
 from app.desk.steps import by_itself, ours, venue_order_id
 from app.desk.transaction import reading, recording
+from app.outages import OutageLog, is_outage
 from app.venues import Report, Venue, VenueError
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class Listener:
         self._dispatch = dispatch
         self._asked = float("-inf")  # by the monotonic clock
         self._failures = 0
+        self._outage = OutageLog(log, f"{self.venue.name} does not answer")
+        self._unwritten = OutageLog(log, "order updates could not be written down")
 
     def follow(self, goes_on: Callable[[], bool]) -> None:
         """Hear what becomes of orders from the venue's own stream, until that ends or nothing `goes_on`. Raises
@@ -73,9 +76,10 @@ class Listener:
         try:
             listed = self.venue.open_orders()
         except VenueError as error:
-            log.warning("%s does not answer: %s", self.venue.name, error)
+            self._outage.failed(error)
             self._failures += 1
         else:
+            self._outage.succeeded()
             self._failures = 0
             self._compare(rows, {report.client_order_id: report for report in listed})
         # Not once only: to write it down may fail, and who leads now may have asked in vain before.
@@ -111,5 +115,10 @@ class Listener:
     def _hear(self, order_id: uuid.UUID, report: Report) -> None:
         try:
             self._dispatch.heard(order_id, self.venue, report, by_itself())()
-        except Exception:  # of one order, which is no reason not to hear of the others
-            log.exception("what became of order %s could not be written down", order_id)
+        except Exception as error:  # of one order, which is no reason not to hear of the others
+            if is_outage(error):
+                self._unwritten.failed(error)
+            else:
+                log.exception("what became of order %s could not be written down", order_id)
+        else:
+            self._unwritten.succeeded()

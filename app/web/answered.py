@@ -9,6 +9,7 @@ from time import perf_counter
 from flask import Flask, Request, Response, g, request
 
 from app import logs, metrics
+from app.web import errors
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # Files and probes come by the dozen and say nothing, as long as they are answered as they should be.
@@ -29,9 +30,14 @@ def _note(response: Response) -> Response:
     status = response.status_code
     metrics.answered(status)
     asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    kept = g._get_current_object()
+    outages = errors.outages()
+    if outages.is_on and status < 500 and (asked.endpoint == "health.readyz" or kept.get("actor") is not None):
+        outages.succeeded()
     if status < 400 and asked.endpoint in QUIET:
         return response
-    kept = g._get_current_object()
+    if status == 503 and kept.get("database_outage"):
+        return response  # counted by the log of the outage, in a few lines for all of them
     actor = kept.get("actor")
     # Not the query, which may say whom or what somebody looked for; of a sign-in nothing that was typed.
     logs.request(

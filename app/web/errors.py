@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 
 import psycopg
@@ -15,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from app import strict_json
 from app.desk.errors import Conflict, DeskError, Forbidden, Invalid, NotFound, Stale, TooManyTries
+from app.outages import OutageLog
 from app.web import door_words
 from app.web.same_origin import CrossOrigin
 
@@ -57,6 +60,30 @@ LATELY = 10.0  # seconds
 UNTIL_THEN = "Until it is back nothing is released, and nothing can be changed."
 # Where the status says too little to a person.
 TITLES: Mapping[str, str] = {"database_unavailable": "The database is down", "busy": "The desk is busy"}
+
+
+class Outages:
+    """The log of requests that the database kept from being answered, in this process."""
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        log = partial(OutageLog, logger, level=logging.ERROR, clock=clock)
+        self.database = log("requests get 503, the database does not answer")
+        self.busy = log("requests get 503, the database is busy")
+
+    @property
+    def is_on(self) -> bool:
+        return self.database.is_on or self.busy.is_on
+
+    def succeeded(self) -> None:
+        """A request was answered that took the database."""
+        self.database.succeeded()
+        self.busy.succeeded()
+
+
+def outages() -> Outages:
+    """Those of this application."""
+    found: Outages = current_app.extensions["outages"]
+    return found
 
 
 class Refusal(Exception):
@@ -172,18 +199,24 @@ def database_problem(error: DBAPIError | psycopg.Error) -> tuple[int, str, str] 
     state = getattr(cause, "sqlstate", None) or ""
     if not (isinstance(cause, psycopg.OperationalError) or state.startswith(PASSING)):
         return None
-    current_app.logger.error("the database does not answer: %s", cause)
     if state in ROLLED_BACK:
+        outages().busy.failed(cause)
         return 503, BUSY, "busy"
     current_app.extensions["no_database_at"] = time.monotonic()
+    outages().database.failed(cause)
+    g.database_outage = True
     return NO_DATABASE
 
 
 def no_connection(error: PoolTimeout) -> tuple[int, str, str]:
     """The same where no connection is free. Of a database that hangs all are taken by those who wait for it."""
-    current_app.logger.error("no database connection is free: %s", error)
     lately = time.monotonic() - current_app.extensions.get("no_database_at", -LATELY) < LATELY
-    return NO_DATABASE if lately else (503, BUSY, "busy")
+    if lately:
+        outages().database.failed(error)
+        g.database_outage = True
+        return NO_DATABASE
+    outages().busy.failed(f"no database connection is free: {error}")
+    return 503, BUSY, "busy"
 
 
 def _no_connection(error: PoolTimeout) -> Response:
@@ -196,6 +229,7 @@ def _unexpected(error: Exception) -> Response:
 
 
 def register(app: Flask) -> None:
+    app.extensions["outages"] = Outages(app.logger)
     app.register_error_handler(DeskError, desk_error)
     app.register_error_handler(Refusal, _refusal)
     app.register_error_handler(CSRFError, csrf_error)

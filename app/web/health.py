@@ -7,6 +7,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response
 
 from app.desk.transaction import look_up
+from app.leader import election
 from app.web.body import answer
 from app.web.errors import Refusal
 
@@ -22,8 +23,11 @@ def healthz() -> Response:
 @blueprint.get("/readyz")
 def readyz() -> Response:
     """The database answers, with the tables in it, and it can be written to: a standby decides nothing. Soon it
-    says no where the database hangs."""
+    says no where the database hangs.
+
+    It also says who leads the background jobs, as far as this worker knows. Without a leader nothing is decided
+    differently, so that alone is no reason to send requests elsewhere."""
     found = look_up("SELECT pg_is_in_recovery() FROM risk_configs LIMIT 1", {})
     if found == (True,):
         raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "this database is a standby", "database_unavailable")
-    return answer({"status": "ok"})
+    return answer({"status": "ok", "leader": election.details()})

@@ -24,6 +24,7 @@ from app import metrics
 from app.desk import figures
 from app.desk.figures import Figures, Tally
 from app.domain.gate import ReasonCode
+from app.outages import OutageLog
 from app.settings import Settings
 from app.single_flight import SingleFlight
 from app.web.errors import Refusal
@@ -180,6 +181,7 @@ class Reader:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
+        self._outage = OutageLog(log, "there are no figures of the desk")
         self._kept = metrics.Shared("decisions")
 
     def __call__(self) -> Asked:
@@ -189,13 +191,14 @@ class Reader:
             with self._app.app_context(), alarm, figures.asking() as connection:
                 now = figures.look(connection)
                 self._count(connection)
+                self._outage.succeeded()
                 return now, self._tally()[1]
         except (psycopg.Error, SQLAlchemyError) as error:
-            log.warning("there are no figures of the desk: %s", str(error).partition("\n")[0])
+            self._outage.failed(error)
         except Timeout as rung:
             if rung is not alarm:
                 raise
-            log.warning("there are no figures of the desk: the database did not answer within %g seconds", WITHIN)
+            self._outage.failed(f"the database did not answer within {WITHIN:g} seconds")
         return None, self._tally()[1]
 
     def _count(self, connection: psycopg.Connection) -> None:

@@ -217,6 +217,30 @@ def workers(server: Server) -> set[int]:
     return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
 
 
+def test_readyz_says_who_leads(served: Server) -> None:
+    [(pid,)] = until(
+        lambda: served.sql(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+            f" AND (classid::bigint << 32) + objid::bigint = {keeper.LEADER_LOCK}"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+    )
+    caller, seen = Caller(served.url), {}
+
+    def both() -> bool:
+        details = caller("GET", "//readyz").json["leader"]
+        seen[details.pop("state")] = details
+        return {"this_process", "another_process"} <= set(seen)
+
+    until(both, 30, f"three workers answer, and one of them leads: {seen}")
+    assert seen["this_process"] == {}
+    other = seen["another_process"]
+    assert (other["session"], other["application"]) == (pid, f"countersign keeper {leader(served)}")
+    assert other["idle_seconds"] < 30
+    assert other["connected_at"].endswith("Z")
+    assert "address" not in other
+
+
 def test_the_first_head_is_in_the_log_and_no_noise(shared: Served) -> None:
     server, log = shared
     server.add_token("engine", "engine")
