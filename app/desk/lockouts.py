@@ -113,12 +113,12 @@ def extend(actor: Actor, lockout_id: uuid.UUID, minutes: int) -> SymbolLockout:
         return lockout
 
 
-def remove(actor: Actor, lockout_id: uuid.UUID) -> None:
-    """Delete the row; the audit trail keeps it whole. Raises NotFound if there is none."""
+def remove(actor: Actor, lockout_id: uuid.UUID, reason: str | None = None) -> None:
+    """Delete the row; the audit trail keeps it whole, with the reason. Raises NotFound if there is none."""
     with changing_rules(actor) as session:
         actor.require_credential(session)
         row = session.scalar(select(SymbolLockout).where(SymbolLockout.id == lockout_id).with_for_update())
         if row is None:
             raise NotFound(NO_SUCH)
-        audit.record(session, actor, "lockout.remove", str(row.id), before=as_json(row))
+        audit.record(session, actor, "lockout.remove", str(row.id), before=as_json(row), note=reason)
         session.execute(text("DELETE FROM symbol_lockouts WHERE id = :id"), {"id": row.id})

@@ -38,6 +38,7 @@ from app.web.body import (
     read_instant_cursor,
     read_limit,
     read_number_cursor,
+    read_reason,
     read_ticker,
     read_word,
     write_cursor,
@@ -185,7 +186,7 @@ def patch_lockout(lockout_id: str) -> Response:
 
 @blueprint.delete("/lockouts/<lockout_id>")
 def delete_lockout(lockout_id: str) -> Response:
-    lockouts.remove(actor(), read_lockout_id(lockout_id))
+    lockouts.remove(actor(), read_lockout_id(lockout_id), read_reason())
     return Response(status=HTTPStatus.NO_CONTENT)
 
 

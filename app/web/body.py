@@ -19,7 +19,9 @@ from app import strict_json
 from app.desk.errors import Invalid, NotFound
 from app.desk.times import rfc3339
 from app.domain.symbols import normalize_ticker
+from app.domain.texts import trimmed
 from app.fields import StrictForm
+from app.forms import MAX_REASON_LENGTH
 from app.waiting import Within
 from app.web.errors import Refusal
 
@@ -178,6 +180,15 @@ def read_word(name: str, longest: int = MAX_WORD) -> str | None:
     if text is not None and (len(text) > longest or "\0" in text):
         raise Invalid({name: [f"must have at most {longest} characters, none of them U+0000"]})
     return text
+
+
+def read_reason() -> str | None:
+    """The optional `reason` of a request without a body."""
+    given = request.args.get("reason", "")
+    text = trimmed(given)
+    if len(text) > MAX_REASON_LENGTH or "\0" in given:
+        raise Invalid({"reason": [f"must have at most {MAX_REASON_LENGTH} characters, none of them U+0000"]})
+    return text or None
 
 
 def read_ticker() -> str | None:

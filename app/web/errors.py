@@ -152,6 +152,11 @@ def wants_json() -> bool:
     return path.startswith("/api") or at_the_door() or path in ("/openapi.json", "/healthz", "/readyz", "/metrics")
 
 
+def takes_no_other_query() -> bool:
+    """Whether unknown query parameters are refused. Probes and scrapers may send their own."""
+    return wants_json() and request.path not in ("/healthz", "/readyz", "/metrics")
+
+
 def at_the_door() -> bool:
     """Whether a bot asks that speaks Alpaca's Trading API."""
     return request.path.startswith("/v2/")

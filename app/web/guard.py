@@ -16,10 +16,10 @@ from app.desk.actor import Actor
 from app.desk.orders import ACCOUNT_SUSPENDED, SUSPENDED
 from app.domain.roles import Act, may
 from app.extensions import csrf
-from app.web import cookies, same_origin
+from app.web import cookies, query, same_origin
 from app.web.body import whole_body
 from app.web.bounds import bounds
-from app.web.errors import Refusal, at_the_door, wants_json
+from app.web.errors import Refusal, at_the_door, takes_no_other_query, wants_json
 from app.web.permissions import (
     API,
     CHANGES_PASSWORD,
@@ -122,9 +122,10 @@ def _check() -> Response | None:
     right = right_for(asked.method, asked.url_rule.rule)
     if right is None:
         raise Refusal(HTTPStatus.FORBIDDEN, "this route is not in the table of permissions")
-    if right is Open.NO_CREDENTIAL:
-        return None
     route = (asked.method if asked.method != "HEAD" else "GET", asked.url_rule.rule)
+    if right is Open.NO_CREDENTIAL:
+        _check_query(route)
+        return None
     shown = _claim()
     if _begin(route, shown) and _is_deferred(right, shown):
         return None
@@ -142,7 +143,13 @@ def _check() -> Response | None:
         if request.method in current_app.config["WTF_CSRF_METHODS"]:
             same_origin.check()
         csrf.protect()
+    _check_query(route)
     return None
+
+
+def _check_query(route: tuple[str, str]) -> None:
+    if request.query_string and takes_no_other_query():
+        query.check(route)
 
 
 def _admit(actor: Actor, route: tuple[str, str], right: Right) -> None:
@@ -177,7 +184,7 @@ def _is_deferred(right: Right, shown: accounts.Claim | None) -> bool:
     if shown is None or not isinstance(right, Act):
         return False
     small = (request.content_length or DEFERRED_BODY + 1) <= DEFERRED_BODY
-    if not small or not (at_the_door() or "Cookie" not in request.headers):
+    if not small or request.query_string or not (at_the_door() or "Cookie" not in request.headers):
         return False
     g.sender = Sender(shown, right)
     return True

@@ -67,7 +67,7 @@ const PROVOKED = {
   412: (good) => ({ ...good, headers: { 'If-Match': '"7"' } }),
   413: (good) => ({ ...good, text: `{"a":"${'x'.repeat(1024 * 1024)}"}` }),
   415: (good) => ({ ...good, headers: { ...good.headers, 'Content-Type': 'text/plain' } }),
-  422: (good, { hasBody }) => (hasBody ? { ...good, body: { bogus: 1 } } : { ...good, query: '?limit=0&wait=x' }),
+  422: (good, { hasBody }) => (hasBody ? { ...good, body: { bogus: 1 } } : { ...good, query: '?bogus=1' }),
   428: (good) => ({ ...good, headers: {} }),
   429: (good) => ({ ...good, then: (desk) => { desk.tooMuch = true; } }),
   503: (good) => ({ ...good, then: (desk) => { desk.outage = true; } }),

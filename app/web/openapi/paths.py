@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.desk import audit
 from app.domain.lifecycle import OrderStatus
 from app.domain.roles import Act, Role, may
-from app.forms import MAX_CLIENT_ORDER_ID_LENGTH
+from app.forms import MAX_CLIENT_ORDER_ID_LENGTH, MAX_REASON_LENGTH
 from app.streams import BEAT_EVERY
 from app.web.body import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORD
 from app.web.openapi import examples
@@ -24,7 +24,7 @@ PROBLEMS = {
     412: "What was read has changed since.",
     413: "The body is larger than 64 KiB, or than 1 MiB where it is a whole configuration or many decisions.",
     415: "The body is not declared as JSON.",
-    422: "A value cannot be used; `errors` names the field.",
+    422: "A value cannot be used, or a query parameter is unknown or given twice; `errors` names it.",
     428: "If-Match is missing.",
     429: "Too much at once, too many reads, too many wrong credentials from this address, or too many wrong codes"
     " (`code` too_many_at_once, too_many_reads, too_many_tries); nothing was changed. Retry-After says when to try"
@@ -59,6 +59,7 @@ LIMIT = _query(
     "How many to a page.",
 )
 NUMBER_CURSOR, INSTANT_CURSOR = _cursor("number"), _cursor("instant")
+REASON = _query("reason", _word(MAX_REASON_LENGTH), "Why; it is kept in the audit log.")
 OF_TICKER = _query("ticker", ticker(allow_every=True), "Only those of this ticker.")
 IF_NONE_MATCH = _header("If-None-Match", required=False)
 IF_MATCH = _header(
@@ -170,7 +171,7 @@ RULES: tuple[Row, ...] = (
         "delete",
         "Remove a lockout",
         None,
-        {"status": 204, "problems": (404,), "parameters": (_path("lockout_id"),)},
+        {"status": 204, "problems": (404, 422), "parameters": (_path("lockout_id"), REASON)},
     ),
 )
 
@@ -352,7 +353,7 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
     if conditional:
         responses["304"] = {"description": "Not changed since If-None-Match."}
     is_limited = (method.upper(), path.replace("{", "<").replace("}", ">")) not in NEVER_LIMITED
-    for code in sorted({401, 403, 503, *problems, *([429] if is_limited else [])}):
+    for code in sorted({401, 403, 422, 503, *problems, *([429] if is_limited else [])}):
         responses[str(code)] = {
             "description": PROBLEMS[code],
             "content": {"application/problem+json": {"schema": ref("Problem")}},

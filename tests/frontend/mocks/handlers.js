@@ -39,17 +39,17 @@ const OPERATIONS = {
   'put config': { may: ['admin'], form: 'ConfigReplacement', needsVersion: true, does: replaceConfig },
   'get mode': { may: ANYBODY, does: ({ desk }) => desk.tradingMode() },
   'put mode': { may: OPERATORS, form: 'ModeChange', does: ({ desk, body, request }) => desk.changeMode(body, versionsOf(request)) },
-  'get lockouts': { may: ANYBODY, does: ({ desk, query }) => page(desk.lockouts().filter(ofTicker(query)), query, soon) },
+  'get lockouts': { may: ANYBODY, takes: ['ticker', 'limit', 'cursor'], does: ({ desk, query }) => page(desk.lockouts().filter(ofTicker(query)), query, soon) },
   'post lockouts': { may: [...OPERATORS, 'engine'], form: 'NewLockout', does: createLockout },
   'patch lockouts/{lockout_id}': {
     may: OPERATORS, form: 'LockoutExtension', does: ({ desk, params, body }) => desk.extendLockout(params.lockout_id, body.extend_minutes),
   },
-  'delete lockouts/{lockout_id}': { may: OPERATORS, does: removeLockout },
+  'delete lockouts/{lockout_id}': { may: OPERATORS, takes: ['reason'], does: removeLockout },
   'post orders': { may: ['engine'], form: 'NewOrder', does: submit },
-  'get orders': { may: ANYBODY, does: listOrders },
-  'get orders/{order_id}': { may: ANYBODY, does: readOrder },
+  'get orders': { may: ANYBODY, takes: ['status', 'ticker', 'client_order_id', 'limit', 'cursor'], does: listOrders },
+  'get orders/{order_id}': { may: ANYBODY, takes: ['wait'], does: readOrder },
   'post orders/{order_id}/cancel': { may: ['engine'], does: ({ desk, params, who }) => desk.cancel(params.order_id, who.name) },
-  'get approvals': { may: PEOPLE, does: ({ desk, query }) => page(desk.approvals(), query, soon) },
+  'get approvals': { may: PEOPLE, takes: ['limit', 'cursor'], does: ({ desk, query }) => page(desk.approvals(), query, soon) },
   'post approvals/{order_id}/approve': {
     may: OPERATORS, form: 'Approval', mayBeMissing: true, does: ({ desk, params, body }) => desk.approve(params.order_id, body.note),
   },
@@ -59,7 +59,7 @@ const OPERATIONS = {
   'post approvals/decisions': {
     may: OPERATORS, form: 'Decisions', does: ({ desk, body }) => ({ results: body.decisions.map((entry) => decided(desk, entry)) }),
   },
-  'get audit': { may: PEOPLE, does: listAudit },
+  'get audit': { may: PEOPLE, takes: ['action', 'actor', 'limit', 'cursor'], does: listAudit },
   'get state': { may: PEOPLE, does: readState },
   'get history': { may: PEOPLE, does: ({ desk }) => lastDay(desk) },
   'get stream': { may: PEOPLE, does: stream },
@@ -161,6 +161,13 @@ function oneOf(name, value, words) {
   return value;
 }
 
+/** Refuses query parameters that an operation does not take; a halt takes any. */
+function checkQuery(query, { form, takes = [] }) {
+  const unknown = [...query.keys()].filter((name) => !takes.includes(name));
+  if (form === 'ModeChange' || !unknown.length) return;
+  throw Refusal.invalid(Object.fromEntries(unknown.map((name) => [name, ['is not a known query parameter']])));
+}
+
 /** One page of a list; the cursor is the place of the last that was shown. */
 function page(items, query, place) {
   const limit = query.get('limit') ?? '50';
@@ -225,8 +232,10 @@ function answerer(desk, operation) {
       if (operation.needsVersion && !request.headers.has('If-Match')) {
         throw new Refusal(428, 'precondition_required', 'send If-Match with the ETag of the configuration that you read, or *');
       }
+      const query = new URL(request.url).searchParams;
+      checkQuery(query, operation);
       const body = await bodyOf(request, operation, desk.stalls);
-      const said = await operation.does({ desk, request, params, body, who, query: new URL(request.url).searchParams });
+      const said = await operation.does({ desk, request, params, body, who, query });
       return said instanceof Response ? said : HttpResponse.json(said);
     } catch (refusal) {
       if (!(refusal instanceof Refusal)) throw refusal;
