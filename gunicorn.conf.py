@@ -86,7 +86,7 @@ logger_class = ServerLog
 
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.workers
-worker_class = "gevent"  # by measurement: docs/PERFORMANCE.md
+worker_class = "app.worker.Worker"  # gevent, by measurement: docs/PERFORMANCE.md
 # A client that stalls holds one of these: in the head of a request for as long as `keepalive`, in its body for
 # BODY_WITHIN (app/web/body.py); of those who wait for a decision there are at most MOST (app/live.py). A halt
 # needs one too.

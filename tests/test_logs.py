@@ -215,12 +215,12 @@ class Log:
     """What the server has written since."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._from = len(path.read_text())
 
     @property
     def text(self) -> str:
-        return self._path.read_text()[self._from :]
+        return self.path.read_text()[self._from :]
 
     def lines(self) -> list[dict[str, Any]]:
         """Every line is one; the last may be on its way."""
@@ -236,7 +236,11 @@ class Log:
 
 def test_a_request_has_one_line_and_its_id_is_in_the_answer_and_on_the_record(server: Server, log: Log) -> None:
     engine = Caller(server.url, server.add_token("engine", "engine"), {"X-Request-ID": "mine_1.2-3"})
-    made = engine.post("/orders?password=hunter2", ORDER)
+    assert engine.get("/orders?client_order_id=hunter2").status == 200
+    assert engine.get("/orders?password=hunter2").status == 422
+    log.of("mine_1.2-3")
+    log = Log(log.path)
+    made = engine.post("/orders", ORDER)
     assert (made.status, made.headers["x-request-id"]) == (201, "mine_1.2-3")
     assert server.sql("SELECT request_id FROM audit_events WHERE action = 'order.submit'") == [("mine_1.2-3",)]
     [line] = log.of("mine_1.2-3")
@@ -251,6 +255,14 @@ def test_a_request_has_one_line_and_its_id_is_in_the_answer_and_on_the_record(se
     }
     assert 0 < line["ms"] < 60_000
     assert "hunter2" not in log.text
+
+
+def test_a_request_that_gunicorn_refuses_has_the_id_of_its_answer(server: Server, log: Log) -> None:
+    refused = Caller(server.url)("GET", f"/mode?x={'x' * 9000}")
+    assert refused.status == 414
+    [line] = log.of(refused.headers["x-request-id"])
+    assert line["level"] == "warning"
+    assert "Invalid request" in line["event"]
 
 
 def test_files_and_probes_are_not_worth_a_line_while_all_is_well(server: Server, log: Log) -> None:
@@ -338,7 +350,7 @@ def test_nothing_that_is_sent_makes_a_line_of_its_own(server: Server, log: Log) 
 
 
 def test_what_nobody_asked_for_has_the_id_of_its_round(server: Server, log: Log) -> None:
-    whole = json.loads("[" + ",".join(log._path.read_text().splitlines()) + "]")
+    whole = json.loads("[" + ",".join(log.path.read_text().splitlines()) + "]")
     assert {line["request_id"] for line in whole if line["logger"] == "gunicorn.error"} == {"-"}
     server.sql("ALTER TABLE audit_seals RENAME TO gone")
     try:

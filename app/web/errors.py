@@ -38,8 +38,11 @@ CODES: Mapping[int, str] = {
     405: "method_not_allowed",
     408: "body_too_slow",
     413: "body_too_large",
+    414: "uri_too_long",
     415: "unsupported_media_type",
+    417: "expectation_failed",
     428: "precondition_required",
+    431: "headers_too_large",
     500: "internal_error",
 }
 
