@@ -18,7 +18,7 @@ from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped
 
 from app import logs, strict_json
 from app.web import door_words
-from app.web.errors import problem_body
+from app.web.errors import ALPACA_PATH, problem_body
 
 START = 256  # bytes of a request that are remembered: enough for the method and the beginning of the path
 # After the answer the rest of the request is read and dropped: to close the connection before would reset it, and
@@ -107,7 +107,7 @@ def as_json(path: str, status: int, request_id: str) -> bytes | None:
     # A transfer coding that is not known is the client's mistake, as every 4xx: 501 would read as ours.
     status = 400 if status == 501 else status
     detail = DETAILS.get(status, HTTPStatus(status).phrase)
-    if path.startswith("/v2/"):
+    if ALPACA_PATH.match(path):
         kind, body = "application/json", door_words.error(status, detail)
     elif path.startswith("/api"):
         kind, body = "application/problem+json", problem_body(status, detail)

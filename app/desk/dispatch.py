@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 
-from app.desk import at_venue, config, moves, orders, replacing, rules, steps
+from app.desk import at_venue, config, moves, order_lists, orders, replacing, rules, steps
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Decided, Invalid
 from app.desk.orders import TABLE, Shown
@@ -347,7 +347,7 @@ class Dispatch:
 
     def withdraw_all(self, actor: Actor) -> list[tuple[Shown, bool]]:
         """The engine withdraws all that is open of its own. Each as it is afterwards, and whether it has ended by
-        this or its end is asked for."""
+        this or its end is asked for. Without a venue the newest released ones are among them, which have not."""
         with reading() as session:
             rows = at_venue.of_engine(session, actor.account_id)
         with recording() as session:
@@ -356,7 +356,11 @@ class Dispatch:
         with reading() as session:
             now = orders.database_now(session)
             after = _by_id(session, rows)
-        return [(orders.as_json(after[row.id], now), _is_withdrawn(after[row.id])) for row in rows]
+        found = [(orders.as_json(after[row.id], now), _is_withdrawn(after[row.id])) for row in rows]
+        if self.venues:
+            return found
+        still_open = order_lists.chosen(actor, is_open=True, limit=at_venue.MOST)
+        return found + [(shown, False) for shown in still_open if shown["status"] == OrderStatus.RELEASED]
 
     def outstanding(self, *, of_a_stop: bool = False) -> Shown:
         """What a halt does not reach (`at_venue.outstanding`); nothing where there is no venue."""

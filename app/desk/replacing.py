@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
 from app.desk.orders import TABLE
+from app.desk.transaction import reading
 from app.domain.lifecycle import ON_THE_WAY, VENUE_SAYS, OrderStatus, is_final
 
 FILLED = {"code": "replaced_order_filled", "detail": "the order that it was to replace was filled meanwhile"}
@@ -60,6 +63,31 @@ def why_not(session: Session, row: Row[Any], place: Row[Any]) -> list[dict[str, 
     if session.scalar(OTHERS_IN_ITS_PLACE, {"place": place.id, "order_id": row.id, "had_a_place": HAD_A_PLACE}):
         found.append(RIVAL)
     return found
+
+
+# A replacement that was blocked left the order as it was. So did one that never came to the venue, unless the old
+# order ended for it here, before it was sent.
+LINKS = text("""
+    SELECT old.id, old.replaces, CASE WHEN old.status IN ('canceled', 'venue_canceled', 'replaced') THEN (
+        SELECT new.id FROM orders AS new
+        WHERE new.replaces = old.id AND new.status <> 'blocked'
+          AND (old.status = 'canceled' OR new.status NOT IN ('rejected', 'expired', 'canceled'))
+        ORDER BY new.seq DESC LIMIT 1
+    ) END AS replaced_by
+    FROM orders AS old WHERE old.id = ANY (:order_ids)
+""")
+
+
+def links(order_ids: Sequence[str]) -> dict[str, dict[str, str | None]]:
+    """`replaces` and `replaced_by` of each order, both as ids."""
+    with reading() as session:
+        rows = (
+            session.execute(LINKS, {"order_ids": [uuid.UUID(order_id) for order_id in order_ids]}).mappings().all()
+        )
+    return {
+        str(row["id"]): {name: str(row[name]) if row[name] else None for name in ("replaces", "replaced_by")}
+        for row in rows
+    }
 
 
 def made_before(session: Session, row: Row[Any], client_order_id: str) -> bool:

@@ -7,6 +7,7 @@ answered 429, as Alpaca does.
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import datetime
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from app.desk import order_lists, orders
+from app.desk import order_lists, orders, replacing
 from app.desk.errors import Conflict, Decided, Invalid, NotFound
 from app.domain.gate import Side
 from app.domain.lifecycle import OrderStatus
@@ -31,6 +32,7 @@ blueprint = Blueprint("door", __name__, url_prefix="/v2")
 MOST = 500  # orders of a list
 USUAL = 50
 NOT_UNIQUE = 40010001
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 # Orders
@@ -74,13 +76,17 @@ def as_alpaca_says(conflict: Conflict) -> Exception:
     return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"client_order_id must be unique: {conflict.detail}")
 
 
-def told(shown: orders.Shown) -> Response:
-    """What a bot is told of an order that it has just sent."""
+def told(shown: orders.Shown, replaces: uuid.UUID | None = None) -> Response:
+    """What a bot is told of an order that it has just sent, in place of another one or not."""
     if shown["status"] == OrderStatus.BLOCKED:
         return answer(door_words.error(403, door_words.reasons(shown)), HTTPStatus.FORBIDDEN)
     if refusal := door_words.refusal(shown):
         return answer(refusal, refusal["code"] // 100_000)
-    return answer(door_words.order(shown))
+    return answer(door_words.order(shown, {"replaces": str(replaces)} if replaces else None))
+
+
+def shown_with_links(shown: orders.Shown) -> Response:
+    return answer(door_words.order(shown, replacing.links([shown["id"]])[shown["id"]]))
 
 
 @blueprint.get("/orders")
@@ -96,7 +102,8 @@ def get_orders() -> Response:
         newest_first=(read_choice("direction", ["asc", "desc"]) or "desc") == "desc",
         limit=_limit(),
     )
-    return answer([door_words.order(shown) for shown in found])
+    links = replacing.links([shown["id"] for shown in found]) if found else {}
+    return answer([door_words.order(shown, links.get(shown["id"])) for shown in found])
 
 
 def _limit() -> int:
@@ -111,12 +118,12 @@ def _instant(name: str) -> datetime | None:
     if text is None:
         return None
     try:
-        # A plus that was not escaped arrives as a space.
-        instant = datetime.fromisoformat(text.replace(" ", "+"))
+        # A date is its first instant in UTC. A plus that was not escaped arrives as a space.
+        instant = datetime.fromisoformat(f"{text}T00:00Z" if DATE.fullmatch(text) else text.replace(" ", "+"))
         if instant.tzinfo is None or not 1970 <= instant.year < 9999:
             raise ValueError
     except ValueError:
-        raise Invalid({name: ["must be an instant such as 2026-03-02T14:30:00Z"]}) from None
+        raise Invalid({name: ["must be an instant such as 2026-03-02T14:30:00Z, or a date"]}) from None
     return instant
 
 
@@ -135,12 +142,12 @@ def get_order_by_client_order_id() -> Response:
     found = order_lists.page(actor(), client_order_id=wanted, limit=1) if wanted else []
     if not found:
         raise NotFound(orders.NO_SUCH)
-    return answer(door_words.order(orders.get(actor(), uuid.UUID(found[0][1]["id"]))))
+    return shown_with_links(orders.get(actor(), uuid.UUID(found[0][1]["id"])))
 
 
 @blueprint.get("/orders/<order_id>")
 def get_order(order_id: str) -> Response:
-    return answer(door_words.order(orders.get(actor(), _order_id(order_id))))
+    return shown_with_links(orders.get(actor(), _order_id(order_id)))
 
 
 @blueprint.patch("/orders/<order_id>")
@@ -156,7 +163,7 @@ def replace_order(order_id: str) -> Response:
         raise _too_late(decided) from decided
     except Conflict as conflict:
         raise as_alpaca_says(conflict) from conflict
-    return told(shown)
+    return told(shown, replaces=wanted)
 
 
 def _refuse_filled_in_part(order_id: uuid.UUID) -> None:
@@ -181,7 +188,8 @@ def cancel_order(order_id: str) -> Response:
 
 @blueprint.delete("/orders")
 def cancel_orders() -> Response:
-    """All that are open: a result for each. Without a venue a released one is not: its engine executes it."""
+    """All that are open: a result for each. Without a venue a released one is its engine's to execute, and cannot
+    be canceled here."""
     results = [
         {"id": shown["id"], "status": int(HTTPStatus.OK if withdrawn else HTTPStatus.UNPROCESSABLE_ENTITY)}
         for shown, withdrawn in dispatch().withdraw_all(actor())

@@ -5,6 +5,7 @@ https://docs.alpaca.markets/reference/getorderbyorderid
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from app import strict_json
@@ -61,8 +62,9 @@ NO_VALUE = (
 )
 
 
-def order(shown: Shown) -> dict[str, Any]:
-    """An order as Alpaca shows it; quantities and prices are strings. The id is the desk's own."""
+def order(shown: Shown, links: Mapping[str, str | None] | None = None) -> dict[str, Any]:
+    """An order as Alpaca shows it; quantities and prices are strings. The id is the desk's own. `links` are its
+    `replaces` and `replaced_by` (`desk.replacing.links`)."""
     status = STATUSES[OrderStatus(shown["status"])]
     said_at = shown.get("venue_at")
     ended_at = said_at if shown["status"] in ENDED_AT_VENUE else shown["decided_at"]
@@ -75,6 +77,7 @@ def order(shown: Shown) -> dict[str, Any]:
         "submitted_at": shown["created_at"],
         "updated_at": max(filter(None, (shown["created_at"], shown["decided_at"], said_at))),
         "replaces": shown.get("replaces"),
+        **(links or {}),
         "symbol": shown["ticker"],
         "asset_class": "crypto" if "/" in shown["ticker"] else "us_equity",
         "notional": shown["notional"],
@@ -114,6 +117,35 @@ def _message(words: str) -> str:
         return str(strict_json.loads(words)["message"])
     except (strict_json.Malformed, KeyError, TypeError):
         return words
+
+
+# Paths of Alpaca's APIs that are not served, and what is there.
+NOT_SERVED = {
+    re.compile(pattern): what
+    for pattern, what in {
+        r"/v2/positions/.+/(exercise|do-not-exercise)": "exercising options",
+        r"/v2/watchlists(:by_name|/.*)?": "watchlists",
+        r"/v2/options/.*": "option contracts",
+        r"/v2/account/portfolio/history": "portfolio history",
+        r"/v2/account/activities(/.*)?": "account activities",
+        r"/v2/account/configurations": "changing account configurations",
+        r"/v2/corporate_actions/.*": "corporate actions",
+        r"/v2/(wallets|perpetuals)(/.*)?": "crypto wallets",
+        r"/v2/assets/fixed_income/.*": "fixed income assets",
+        r"/v2/(stocks|options|crypto)(/.*)?": "market data",
+        r"/v[1-9]beta[1-9](/.*)?": "market data",
+        r"/v[1-9](/(accounts|transfers|journals|oauth|events|documents)(/.*)?)": "the Broker API",
+        r"/v3/(clock|calendar)(/.*)?": "version 3 of the clock and the calendar",
+    }.items()
+}
+
+
+def not_served(path: str) -> str | None:
+    """That a path of Alpaca's is known and not served; None where it is no such path."""
+    for pattern, what in NOT_SERVED.items():
+        if pattern.fullmatch(path):
+            return f"not served here: {what}; ask the broker's own API"
+    return None
 
 
 def error(status: int, message: str, code: str | None = None) -> dict[str, Any]:

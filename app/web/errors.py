@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -60,6 +61,7 @@ NO_DATABASE = (
     "database_unavailable",
 )
 LATELY = 10.0  # seconds
+ALPACA_PATH = re.compile(r"/v[1-9](beta[1-9])?([/:]|$)", re.ASCII)
 UNTIL_THEN = "Until it is back nothing is released, and nothing can be changed."
 # Where the status says too little to a person.
 TITLES: Mapping[str, str] = {"database_unavailable": "The database is down", "busy": "The desk is busy"}
@@ -161,8 +163,8 @@ def takes_no_other_query() -> bool:
 
 
 def at_the_door() -> bool:
-    """Whether a bot asks that speaks Alpaca's Trading API."""
-    return request.path.startswith("/v2/")
+    """Whether a bot asks that speaks one of Alpaca's APIs; only version 2 of the Trading API is served."""
+    return ALPACA_PATH.match(request.path) is not None
 
 
 def desk_error(error: DeskError) -> Response:
@@ -184,6 +186,8 @@ def _http_error(error: HTTPException) -> Response:
     response = error.get_response()
     if error.code is None or error.code < 400:
         return Response(response.get_data(), error.code or 200, headers=response.headers)
+    if error.code in (404, 405) and at_the_door() and (said := door_words.not_served(request.path)):
+        return problem(404, said)
     headers = {name: value for name, value in response.headers if name in ("Allow", "Retry-After")}
     return problem(error.code, error.description or HTTPStatus(error.code).phrase, headers=headers)
 

@@ -369,7 +369,7 @@ def test_what_has_expired_is_closed_whether_it_is_written_down_or_not(
         "limit=501",
         "limit=x",
         "after=now",
-        "until=2026-03-02",
+        "until=2026-03-02T10:00",
         "direction=up",
         "side=both",
         "symbols=*",
@@ -408,8 +408,73 @@ def test_all_at_once_with_a_result_for_each(bot: Bot, five: list[str], operator:
     operator.put("/mode", {"trading_mode": "paper", "from": "paper", "reason": "x"})
     answer = bot("DELETE", "/orders")
     assert answer.status_code == 207
-    # What was released is its engine's to execute, without a venue, and not open here.
-    assert {entry["id"]: entry["status"] for entry in answer.get_json()} == {five[2]: 200}
+    # Without a venue a released order is its engine's to execute.
+    released = [
+        shown["id"] for shown in bot("GET", "/orders?status=all").get_json() if shown["status"] == "accepted"
+    ]
+    assert released
+    assert {entry["id"]: entry["status"] for entry in answer.get_json()} == {
+        five[2]: 200,
+        **dict.fromkeys(released, 422),
+    }
+
+
+def test_of_the_released_ones_the_newest_500_are_named(bot: Bot, five: list[str], desk: Desk) -> None:
+    desk.sql(
+        "INSERT INTO orders (account_id, engine, client_order_id, ticker, side, qty, type, time_in_force,"
+        " trading_mode, status, decided_at, decided_by) SELECT account_id, engine, 'many-' || n, ticker, 'buy', 1,"
+        " 'market', 'day', 'paper', 'released', now(), 'system:gate' FROM orders, generate_series(1, 600) n"
+        " WHERE id = %s",
+        five[2],
+    )
+    statuses = [entry["status"] for entry in bot("DELETE", "/orders").get_json()]
+    assert (statuses.count(200), statuses.count(422)) == (1, 500)
+    assert [entry["status"] for entry in bot("DELETE", "/orders").get_json()] == [422] * 500
+
+
+def test_a_date_is_its_first_instant(bot: Bot, five: list[str], desk: Desk) -> None:
+    for order_id, at in zip(
+        five, ("29T23:59:59.999999", "30T00:00", "30T00:00:00.000001", "30T12:00"), strict=False
+    ):
+        desk.sql(
+            "UPDATE orders SET created_at = %s::timestamptz, decided_at = CASE WHEN decided_at IS NOT NULL THEN"
+            " clock_timestamp() END WHERE id = %s",
+            f"2026-03-{at}Z",
+            order_id,
+        )
+    desk.sql("UPDATE orders SET created_at = '2026-04-02T00:00Z' WHERE id = %s", five[4])
+
+    def listed(query: str) -> list[str]:
+        return [shown["client_order_id"] for shown in bot("GET", f"/orders?status=all&{query}").get_json()]
+
+    assert listed("until=2026-03-30") == ["a"]
+    assert listed("after=2026-03-30") == ["e", "d", "c"]
+    assert listed("after=2026-03-30&until=2026-03-31") == ["d", "c"]
+    for wrong in ("2026-02-30", "2026-1-1", "20260330", "2026-W01-1", "2026-03-30T10:00", "1969-01-01"):
+        refused(bot("GET", f"/orders?until={wrong}"), 422, "until")
+
+
+def test_a_replaced_order_names_the_one_that_replaced_it(bot: Bot, five: list[str]) -> None:
+    new = bot("PATCH", f"/orders/{five[2]}", {"qty": 7}).get_json()
+    newest = bot("PATCH", f"/orders/{new['id']}", {"qty": 8}).get_json()
+    assert (new["replaces"], newest["replaces"]) == (five[2], new["id"])
+    listed = {shown["id"]: shown for shown in bot("GET", "/orders?status=all").get_json()}
+    chain = [five[2], new["id"], newest["id"]]
+    for order_id, before, after in zip(chain, [None, *chain], [*chain[1:], None], strict=False):
+        by_client_id = f"/orders:by_client_order_id?client_order_id={listed[order_id]['client_order_id']}"
+        for shown in (
+            listed[order_id],
+            bot("GET", f"/orders/{order_id}").get_json(),
+            bot("GET", by_client_id).get_json(),
+        ):
+            assert (shown["replaces"], shown["replaced_by"]) == (before, after)
+    assert [listed[order_id]["replaced_by"] for order_id in five if order_id != five[2]] == [None] * 4
+
+
+def test_a_replacement_that_was_blocked_replaced_nothing(bot: Bot, five: list[str], holding_aapl: None) -> None:
+    refused(bot("PATCH", f"/orders/{five[2]}", {"qty": 7}), 403, "symbol_locked_out")
+    assert bot("DELETE", f"/orders/{five[2]}").status_code == 204
+    assert bot("GET", f"/orders/{five[2]}").get_json()["replaced_by"] is None
 
 
 def test_a_replacement_is_an_order_that_passes_the_gate(bot: Bot, five: list[str]) -> None:
@@ -456,7 +521,41 @@ def test_without_a_venue_there_is_no_account(bot: Bot, path: str) -> None:
     refused(bot("GET", path), 404, "no venue")
 
 
-@pytest.mark.parametrize("path", ["", "/", "/watchlists", "/orders/x/y"])
+NOT_SERVED = {
+    "GET /watchlists": "watchlists",
+    "POST /watchlists": "watchlists",
+    "DELETE /watchlists/1": "watchlists",
+    "GET /watchlists:by_name": "watchlists",
+    "POST /positions/AAPL261218C00200000/exercise": "exercising options",
+    "POST /positions/AAPL261218C00200000/do-not-exercise": "exercising options",
+    "GET /options/contracts": "option contracts",
+    "GET /options/contracts/AAPL261218C00200000": "option contracts",
+    "GET /account/portfolio/history": "portfolio history",
+    "GET /account/activities": "account activities",
+    "GET /account/activities/FILL": "account activities",
+    "PATCH /account/configurations": "account configurations",
+    "GET /corporate_actions/announcements": "corporate actions",
+    "GET /wallets/transfers": "crypto wallets",
+    "GET /perpetuals/wallets": "crypto wallets",
+    "GET /stocks/AAPL/bars": "market data",
+    "GET /../v1beta1/options/snapshots": "market data",
+    "GET /../v1beta3/crypto/us/bars": "market data",
+    "GET /../v1/accounts": "Broker API",
+    "GET /../v3/clock": "clock",
+}
+
+
+@pytest.mark.parametrize("asked", NOT_SERVED)
+def test_known_paths_that_are_not_served_say_so(app: Flask, bot: Bot, asked: str) -> None:
+    method, path = asked.split(" ")
+    url = f"/v2{path}" if not path.startswith("/..") else path.removeprefix("/..")
+    for headers in (bot.headers, {}):
+        answer = app.test_client().open(url, method=method, headers=headers)
+        refused(answer, 404, "not served here", NOT_SERVED[asked])
+        assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["", "/", "/nonsense", "/orders/x/y"])
 def test_there_is_nothing_else(bot: Bot, path: str) -> None:
     answer = bot("GET", path)
     assert answer.status_code == 404
