@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
 from flask import Flask
 
+from tests.at_once import until
 from tests.conftest import Api
+from tests.desk.orders import Act, transaction
 from tests.serving import Desk
 from tests.web.conftest import Browser, Record, assert_problem
 from tests.web.people import Authenticator, begin, confirm, enrol, shown_once
@@ -189,6 +192,32 @@ class TestSigningIn:
         ]
         assert ada.half_in().post("/login/code", code=code).status_code == 401
         assert "7 recovery codes" in " ".join(ada.here.get("/account").text.split())
+
+    @pytest.mark.usefixtures("any_machine")
+    def test_a_recovery_code_that_two_send_concurrently_signs_one_of_them_in(
+        self, ada: Person, app: Flask, desk: Desk, record: Record
+    ) -> None:
+        """Both look at the code while it is unused, and both are held up where they spend it."""
+        code, thieves = ada.recovery_codes[0], [ada.half_in(), ada.half_in()]
+        forms = [{"csrf_token": thief.csrf, "code": code} for thief in thieves]
+        record.new()
+        with transaction(desk) as holder:
+            holder.execute("SELECT FROM recovery_codes FOR UPDATE")
+            acts = [
+                Act(app, partial(thief.open, "POST", "/login/code", data=form))
+                for thief, form in zip(thieves, forms, strict=True)
+            ]
+            waiting = (
+                "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+                " WHERE datname = current_database() AND NOT granted"
+            )
+            until(lambda: desk.sql(waiting) == [(2,)], what="both spend it")
+        assert sorted(act.done().status_code for act in acts) == [303, 401]
+        assert [event["action"] for event in record.new()] == [
+            "session.sign_in",
+            "second_factor.use_recovery_code",
+        ]
+        assert desk.sql("SELECT count(*) FROM recovery_codes WHERE used_at IS NOT NULL") == [(1,)]
 
     def test_the_first_step_is_good_once_and_for_five_minutes(self, ada: Person, desk: Desk) -> None:
         late = ada.half_in()
