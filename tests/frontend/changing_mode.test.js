@@ -46,18 +46,6 @@ describe('halting', () => {
     expect(asked).toEqual(['PUT /mode', 'GET /trading', 'PUT /mode']);
   });
 
-  it('does not wait for ever for a page that does not come', async ({ api, desk }) => {
-    desk.csrfToken = 'token-of-the-next-session';
-    hold('GET', '/trading');
-    const patience = new AbortController();
-    const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(patience.signal);
-    const act = api.halt().catch((problem) => problem);
-    await settled();
-    expect(timeout).toHaveBeenCalledExactlyOnceWith(10_000);
-    patience.abort();
-    expect(await act).toMatchObject({ status: 403, code: 'csrf_failed' });
-  });
-
   it('tries again for no other reason', async ({ api, desk, asked }) => {
     desk.who = { name: 'vera', role: 'viewer' };
     await expect(api.halt()).rejects.toMatchObject({ status: 403, code: 'forbidden' });

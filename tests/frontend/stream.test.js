@@ -97,6 +97,20 @@ describe('a stream', () => {
     expect(opened()).toHaveLength(1);
   });
 
+  test('that is to reconnect is lost and closed at once, and opened anew in a moment', () => {
+    const to = listener();
+    const stream = streamOf();
+    stream.reconnect();   // before it is open there is nothing to close
+    expect(sources).toEqual([]);
+    stream.open(to);
+    stream.reconnect();
+    expect(opened()).toEqual([]);
+    expect(to.lost).toHaveBeenCalledOnce();
+    stream.reconnect();
+    vi.advanceTimersByTime(1000);
+    expect(opened()).toEqual([sources[1]]);
+  });
+
   test('says and tries nothing once it is closed, and can be opened again', () => {
     const stream = streamOf();
     const to = listener();

@@ -1,6 +1,6 @@
 // When the page reads the state: upon news, and by itself where there is no stream.
 
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { createUpdates } from '../../app/static/js/updates.js';
 
@@ -104,6 +104,50 @@ test('with the stream up it reads only upon news, within 150 milliseconds', () =
   expect(reads()).toBe(0);
   pass(1);
   expect(reads()).toBe(1);
+});
+
+describe('a read while the page is stale', () => {
+  const patienceOf = (call) => api.poll.mock.calls[call][1]?.patience;
+  const silent = { timedOut: true };
+
+  test('is given two seconds where the stream missed its beat, and as long as anything else before', () => {
+    startStreaming();
+    said.heard(news);
+    pass(350);
+    answer();
+    expect(patienceOf(0)).toBeUndefined();
+    pass(12_000);
+    expect(patienceOf(1)).toBe(2000);
+  });
+
+  test('is sent again at once where no answer came, on six connections, and then as after any failure', () => {
+    startStreaming();
+    pass(12_000);
+    for (let tries = 1; tries <= 6; tries += 1) {
+      expect(reads()).toBe(tries);
+      expect(patienceOf(tries - 1)).toBe(2000);
+      answer(silent);
+      pass(1);
+    }
+    expect(reads()).toBe(7);
+    expect(patienceOf(6)).toBeUndefined();
+    answer(silent);
+    pass(1999);
+    expect(reads()).toBe(7);
+    pass(1);
+    expect(reads()).toBe(8);
+  });
+
+  test('is over with the first answer', () => {
+    startStreaming();
+    pass(12_000);
+    answer(silent);
+    pass(1);
+    answer();
+    said.heard(news);
+    pass(350);
+    expect(patienceOf(2)).toBeUndefined();
+  });
 });
 
 test('news during a read leads to exactly one more read after it', () => {
@@ -239,7 +283,7 @@ test('a hidden page follows the stream, and does not poll without it', () => {
   expect(reads()).toBe(0);
   hidden = false;
   document.dispatchEvent(new Event('visibilitychange'));
-  expect(api.refetch).toHaveBeenCalledExactlyOnceWith('state');
+  expect(api.refetch).toHaveBeenCalledExactlyOnceWith('state', { patience: 2000 });
 });
 
 test('a session that is over ends everything', () => {

@@ -42,14 +42,19 @@ const FROM_STATE = {
 };
 
 const PATIENCE = 10_000;      // after that long without an answer we say so
+// After a network change every open connection can be silent while new ones work. An HTTP/1.1 browser has about six for
+// a host, uses the idle ones first and closes one only when its request is aborted.
+const SILENT_AFTER = 1500;    // milliseconds without an answer to a halt
+const CONNECTIONS = 6;
+const RESEND_AFTER = 2000;    // of half of the halts that are sent then; the others wait for a slow server
 const FRESH = 5_000;          // what was read is good for that long: other people change the desk too
 const MOST_RECENT = 50;       // decided orders in a state
 
 /** What the server said no with, or that it said nothing at all (status 0). */
 export class Problem extends Error {
-  constructor({ status = 0, code = '', title = '', detail = '', errors = {}, order = null } = {}) {
+  constructor({ status = 0, code = '', title = '', detail = '', errors = {}, order = null, timedOut = false } = {}) {
     super(detail || title || `The server answered ${status}.`);
-    Object.assign(this, { name: 'Problem', status, code, errors, order });
+    Object.assign(this, { name: 'Problem', status, code, errors, order, timedOut });
   }
 }
 
@@ -59,7 +64,22 @@ const OUR_MISTAKE = 'A mistake in this page.';
 const NOT_KNOWN = 'The change may or may not have been made: look at the state once updates are back.';
 
 /** Whatever it was that kept us from knowing: of a read nothing is lost by it, of an act nobody knows what came of it. */
-const unanswered = (method, why) => new Problem({ code: 'no_answer', detail: method === 'GET' ? why : `${why} ${NOT_KNOWN}` });
+const unanswered = (method, why, timedOut = false) => (
+  new Problem({ code: 'no_answer', detail: method === 'GET' ? why : `${why} ${NOT_KNOWN}`, timedOut }));
+
+/** The first answer that is a yes. A certain no is the same for all; any other no is given when none is left. */
+function firstYes(answers) {
+  return new Promise((resolve, reject) => {
+    let left = answers.length;
+    let told;
+    const refused = (problem) => {
+      left -= 1;
+      if (!told?.status) told = problem;
+      if ((problem.status >= 400 && problem.status < 500) || !left) reject(problem.status ? problem : told);
+    };
+    for (const answer of answers) answer.then(resolve, refused);
+  });
+}
 
 async function problemOf(response) {
   const said = await response.json().catch(() => null);
@@ -85,29 +105,51 @@ function attempt(act) {
 
 const tokenIn = (page) => page.querySelector('meta[name="csrf-token"]');
 
+/** `closeStream` closes the connection of the event stream, which opens another one by itself. */
 export function createApi({
   fetch = (...args) => window.fetch(...args),
   csrfToken = () => tokenIn(document).content,
+  closeStream = () => {},
 } = {}) {
   const entries = new Map();
+  const inFlight = new Set();   // an AbortController for each request without an answer
+  let halting = null;
+
+  /** `request(signal)`, which is aborted after `patience` milliseconds and by closeConnections(). */
+  async function bounded(request, patience, controller = new AbortController()) {
+    const timer = setTimeout(() => controller.abort(), patience);
+    inFlight.add(controller);
+    try {
+      return await request(controller.signal);
+    } finally {
+      clearTimeout(timer);
+      inFlight.delete(controller);
+    }
+  }
+
+  /** Close every connection on which an answer is awaited: those may be silent for good. */
+  function closeConnections() {
+    closeStream();
+    inFlight.forEach((controller) => controller.abort());
+  }
 
   async function renewToken() {
-    const page = await fetch('/trading', { cache: 'no-store', credentials: 'same-origin', signal: AbortSignal.timeout(PATIENCE) });
-    const found = tokenIn(new DOMParser().parseFromString(await page.text(), 'text/html'));
+    const text = await bounded(async (signal) => (
+      await fetch('/trading', { cache: 'no-store', credentials: 'same-origin', signal })).text(), PATIENCE);
+    const found = tokenIn(new DOMParser().parseFromString(text, 'text/html'));
     if (found) tokenIn(document).content = found.content;
   }
 
-  async function send(method, path, { body, etag, version, controller = new AbortController() } = {}) {
+  async function send(method, path, { body, etag, version, controller, patience = PATIENCE } = {}) {
     const headers = { Accept: 'application/json' };
     if (method !== 'GET') headers['X-CSRFToken'] = csrfToken();
     if (body !== undefined) headers['Content-Type'] = 'application/json';
     if (etag) headers['If-None-Match'] = etag;
     if (version !== undefined) headers['If-Match'] = `"${version}"`;
-    const timer = setTimeout(() => controller.abort(), PATIENCE);
-    const silence = () => { throw unanswered(method, NO_ANSWER); };   // told apart here: a mistake of ours is a TypeError too
-    try {
+    const ask = async (signal) => {
+      const silence = () => { throw unanswered(method, NO_ANSWER, signal.aborted); };   // told apart here: a mistake of ours is a TypeError too
       const response = await fetch(BASE + path, {
-        method, headers, signal: controller.signal, cache: 'no-store', credentials: 'same-origin',
+        method, headers, signal, cache: 'no-store', credentials: 'same-origin',
         body: body === undefined ? undefined : JSON.stringify(body),
       }).catch(silence);
       const time = response.headers.get('Server-Time');   // of the state, also where it did not change
@@ -115,14 +157,60 @@ export function createApi({
       if (!response.ok) throw await problemOf(response);
       const data = response.status === 204 ? null : JSON.parse(await response.text().catch(silence));
       return { data, etag: response.headers.get('ETag'), time };
+    };
+    try {
+      return await bounded(ask, patience, controller);
     } catch (error) {
       if (error instanceof Problem) throw error;
       if (error instanceof SyntaxError) throw unanswered(method, UNREADABLE);
       window.reportError(error);
       throw unanswered(method, OUR_MISTAKE);
+    }
+  }
+
+  /**
+   * Sends a halt on every connection that a browser opens to a host; the first yes counts. Half of them are sent again
+   * every two seconds, for a connection that works by then; the other half waits for a server that is slow.
+   */
+  async function haltOnAllConnections(method, path, options) {
+    const deadline = Date.now() + PATIENCE;
+    const controllers = new Set();
+    async function sendAgain(patience) {
+      for (;;) {
+        const controller = new AbortController();
+        controllers.add(controller);
+        try {
+          return await send(method, path, { ...options, controller, patience });
+        } catch (problem) {
+          controllers.delete(controller);
+          if (over || !problem.timedOut || Date.now() >= deadline) throw problem;
+        }
+      }
+    }
+    let over = false;
+    try {
+      return await firstYes(Array.from({ length: CONNECTIONS }, (_, number) => sendAgain(number % 2 ? RESEND_AFTER : PATIENCE)));
+    } finally {
+      over = true;
+      controllers.forEach((controller) => controller.abort());
+    }
+  }
+
+  /** A halt that gives up silent connections. Halting twice changes nothing, so it is safe to send it again. */
+  async function sendHalt(method, path, options) {
+    let silent = false;
+    const timer = setTimeout(() => {
+      silent = true;
+      closeConnections();
+    }, SILENT_AFTER);
+    try {
+      return await send(method, path, options);
+    } catch (problem) {
+      if (!silent) throw problem;
     } finally {
       clearTimeout(timer);
     }
+    return haltOnAllConnections(method, path, options);
   }
 
   function entry(key) {
@@ -150,11 +238,11 @@ export function createApi({
   const sourceOf = (key) => (key in FROM_STATE && entries.get('state')?.watchers.size ? 'state' : key);
 
   /** One read, and what came of it for the watchers; nothing where it was given up meanwhile. */
-  async function take(kept, reading) {
+  async function take(kept, reading, patience) {
     const sent = Date.now();
     let event;
     try {
-      const answer = await send('GET', kept.path, { etag: kept.etag, controller: reading.controller });
+      const answer = await send('GET', kept.path, { etag: kept.etag, controller: reading.controller, patience });
       if (kept.reading !== reading) return undefined;
       if (!answer.unchanged) Object.assign(kept, { data: answer.data, etag: answer.etag, changes: kept.changes + 1 });
       kept.at = sent;
@@ -175,18 +263,19 @@ export function createApi({
 
   /**
    * Reads a key again. A read under way is given up, so that only the one started last is ever applied: an older
-   * answer cannot come to lie over a newer one. Resolves when it is over; the outcome goes to the watchers.
+   * answer cannot come to lie over a newer one. Resolves when it is over; the outcome goes to the watchers. Without an
+   * answer after `patience` milliseconds it has failed.
    */
-  function request(key) {
+  function request(key, { patience } = {}) {
     const kept = entry(key);
     giveUp(kept);
     const reading = { controller: new AbortController() };
     kept.reading = reading;
-    reading.outcome = take(kept, reading);
+    reading.outcome = take(kept, reading, patience);
     return reading.outcome;
   }
 
-  const refetch = (key) => request(sourceOf(key));
+  const refetch = (key, options) => request(sourceOf(key), options);
 
   /** What is kept under a key while it is fresh, else what a read says: one, shared by all who ask meanwhile. */
   async function read(key) {
@@ -201,8 +290,8 @@ export function createApi({
   }
 
   /** Like refetch, unless a read is under way already. */
-  async function poll(key) {
-    if (!entry(key).reading) await refetch(key);
+  async function poll(key, options) {
+    if (!entry(key).reading) await refetch(key, options);
   }
 
   /** Tells of every read of a key from now on: {data, time, sent, received}, data undefined where nothing changed, or {problem}. */
@@ -240,11 +329,11 @@ export function createApi({
    * yes without waiting for that read, unless something newer was read while the act was under way. `more` says that
    * another act follows at once, so that reading can wait for that.
    */
-  async function mutate(method, path, body, stale, patch, { version, more = false } = {}) {
+  async function mutate(method, path, body, stale, patch, { version, more = false, via = send } = {}) {
     const state = entry('state');
     const changes = state.changes;
     try {
-      const { data } = await send(method, path, { body, version });
+      const { data } = await via(method, path, { body, version });
       if (state.data && state.changes === changes) {
         attempt(() => {
           // The act may have made a new version, which only the next read tells: none is better than the old one.
@@ -274,6 +363,21 @@ export function createApi({
     };
   }
 
+  const setMode = (change, options) => mutate('PUT', '/mode', change, ['mode', 'trading-config', 'approvals', 'orders'],
+    (state, answer) => ({ ...state, trading_mode: answer.trading_mode, venue: venueAfter(state, answer) }), options);
+
+  /** A halt must not fail because the person signed in again on another page: it asks for a new token, once. */
+  async function halt() {
+    const stop = () => setMode({ trading_mode: 'disabled' }, { via: sendHalt });
+    try {
+      return await stop();
+    } catch (problem) {
+      if (problem.code !== 'csrf_failed') throw problem;
+      await renewToken().catch(() => {});   // then the second no tells why
+      return stop();
+    }
+  }
+
   const lockout = (id) => `/lockouts/${encodeURIComponent(id)}`;
 
   // Each act names what it makes stale. Orders that wait say what would hold them now, so lockouts show there as well.
@@ -290,23 +394,17 @@ export function createApi({
       (state, signal_layers) => ({ ...state, signal_layers })),
 
     /** `version` is that of the configuration that was looked at: whatever changed since, the server says no. */
-    setMode: (change, version) => mutate('PUT', '/mode', change, ['mode', 'trading-config', 'approvals', 'orders'],
-      (state, answer) => ({ ...state, trading_mode: answer.trading_mode, venue: venueAfter(state, answer) }), { version }),
+    setMode: (change, version) => setMode(change, { version }),
 
-    /** A halt must not fail because somebody signed in again on another page: it asks for a new token, once. */
-    async halt() {
-      try {
-        return await this.setMode({ trading_mode: 'disabled' });
-      } catch (problem) {
-        if (problem.code !== 'csrf_failed') throw problem;
-        await renewToken().catch(() => {});   // then the second no tells why
-        return this.setMode({ trading_mode: 'disabled' });
-      }
+    /** One halt at a time: asking again while one is under way waits for that one. */
+    halt() {
+      halting ??= halt().finally(() => { halting = null; });
+      return halting;
     },
 
     /** The second step of a halt; `stops` are the ids of the stop orders that are to end too. */
     cancelAtVenue(stops) {
-      return this.setMode({ trading_mode: 'disabled', cancel_open_orders: true, protective_stops: stops });
+      return setMode({ trading_mode: 'disabled', cancel_open_orders: true, protective_stops: stops });
     },
 
     approveOrder: (id) => mutate('POST', approval(id, 'approve'), {}, ['approvals', 'orders'], decided),

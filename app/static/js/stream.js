@@ -9,7 +9,7 @@ const LATEST = 30_000;
  * beat. lost() is every try that failed. An EventSource gives up by itself when it is refused, so each try is a new one.
  */
 export function createStream({ url, EventSource = window.EventSource, random = Math.random }) {
-  let source, timer, failures;
+  let source, timer, failures, listener;
 
   function start(to) {
     source = new EventSource(url);
@@ -47,9 +47,14 @@ export function createStream({ url, EventSource = window.EventSource, random = M
     open(to) {
       close();
       failures = 0;
+      listener = to;
       start(to);
     },
     close,
+    /** Close the connection, which may be silent for good, and open another one in a moment. */
+    reconnect() {
+      if (source) again(listener);
+    },
   };
 }
 
@@ -73,6 +78,7 @@ function whileInView(stream) {
       to = null;
       stream.close();
     },
+    reconnect: stream.reconnect,
   };
 }
 
@@ -88,7 +94,8 @@ export function createSharedStream({ stream, locks = navigator.locks, Channel = 
   let asking = false;   // and nothing was heard yet
 
   /** A reply is for whoever asked: those who follow already would take its old version for a fresh sign of life. */
-  function hear({ asks, reply, sign = asking && reply }, to) {
+  function hear({ asks, reconnects, reply, sign = asking && reply }, to) {
+    if (reconnects && release) stream.reconnect();
     if (asks && version !== undefined) channel.postMessage({ reply: { news: false, version } });
     if (!sign || release) return;
     expect(to, sign.lost ? TRYING : TAKEN_OVER);
@@ -172,5 +179,10 @@ export function createSharedStream({ stream, locks = navigator.locks, Channel = 
       return follow(to);
     },
     close,
+    /** Of the page that holds the stream: the connections of a host are shared by all pages of a browser. */
+    reconnect() {
+      if (channel && !release) channel.postMessage({ reconnects: true });
+      else stream.reconnect();
+    },
   };
 }

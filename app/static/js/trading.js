@@ -24,9 +24,8 @@ const dialog = createDialog();
 // Where no venue is connected nothing of it is loaded either.
 const venue = initial.state.venue ? await import('./venue.js') : {};
 // Alpine looks at whatever changes on the page, but for what is changed `unobserved`: hundreds of rows that it has no part in.
-const parts = { api: createApi(), initial, ask: dialog.ask, unobserved: Alpine.mutateDom };
-
 const stream = createSharedStream({ stream: createStream({ url: `${BASE}/stream` }) });
+const parts = { api: createApi({ closeStream: stream.reconnect }), initial, ask: dialog.ask, unobserved: Alpine.mutateDom };
 
 Alpine.store('desk', createDesk({
   ...parts, clock: createClock(initial.state.server_time),
