@@ -20,7 +20,7 @@ from app.desk.times import rfc3339
 from app.domain.notices import trial
 from app.domain.risk import TradingMode
 from app.domain.roles import PEOPLE_ROLES, Role
-from app.forms import LockoutForm, ModeForm
+from app.forms import HaltForm, LockoutForm, ModeForm
 from app.pooler import require_session_pooling
 from app.settings import Settings, SettingsError, server_folder, shipped
 from app.startup import wait_for_database
@@ -291,7 +291,20 @@ def lockout_remove(lockout_id: object) -> None:
     click.echo("removed", err=True)
 
 
-@main.command()
+class ModeCommand(click.Command):
+    """`mode disabled` halts, whatever else is on the command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.UsageError as error:
+            if args[:1] != [TradingMode.DISABLED]:
+                raise
+            click.echo(f"ignored: {error.format_message()}", err=True)
+            return super().parse_args(ctx, args[:1])
+
+
+@main.command(cls=ModeCommand)
 @click.argument(
     "to",
     metavar="[disabled|paper|live]",
@@ -303,12 +316,22 @@ def mode(to: str | None, reason: str | None) -> None:
     """Print the trading mode, or change it. `disabled` halts and needs no reason."""
     with desk(halts=to == TradingMode.DISABLED):
         present = TradingMode(config.read().trading_mode)
-        if to is not None:
+        if to == TradingMode.DISABLED:
+            present = _halt(reason)
+        elif to is not None:
             given = {"trading_mode": to, "from": str(present), "reason": reason}
             form = valid(ModeForm.from_json(given))
             change = config.change_mode(me(), TradingMode(to), leaving=present, reason=form.reason.data)
             present = change.current
         click.echo(str(present))
+
+
+def _halt(reason: str | None) -> TradingMode:
+    form = HaltForm.from_json({"trading_mode": str(TradingMode.DISABLED), "reason": reason})
+    form.validate()
+    for name, said in form.ignored.items():
+        click.echo(f"{name} {', '.join(said)}", err=True)
+    return config.change_mode(me(), TradingMode.DISABLED, reason=form.reason.data or None).current
 
 
 @main.command("second-factor-for-live")

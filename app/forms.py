@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from wtforms import PasswordField, StringField
 
@@ -147,7 +150,7 @@ class SignalLayersForm(StrictForm):
     competitive = BooleanWord("Competitive Signal Layer")
 
 
-class ModeForm(StrictForm):
+class _ModeFields(StrictForm):
     nullable = frozenset({"from", "reason", "totp_code"})
     trading_mode = StringField("Trading mode", [Required(), OneOf(TradingMode)])
     leaving = StringField("From", [IfGiven(), OneOf(TradingMode)], name="from")
@@ -156,30 +159,62 @@ class ModeForm(StrictForm):
     protective_stops = IdsField("Stops to cancel with them, by id", [IfGiven(), Ids()])
     totp_code = StringField("Code of your authenticator", [IfGiven(), SixDigits()])
 
-    complaints: dict[str, list[str]]  # of the second step, to be made once the halt is
+
+class ModeForm(_ModeFields):
+    """A change of the trading mode to `paper` or `live`."""
 
     def validate(self, extra_validators: Any = None) -> bool:
-        self.complaints = {}
         valid = super().validate(extra_validators)
-        if self.trading_mode.errors or "trading_mode" in self.refused:
-            return valid
-        if self.trading_mode.data != TradingMode.DISABLED:
-            for field in (self.cancel_open_orders, self.protective_stops):
-                if field.data and not field.errors:
-                    self.refused[field.name] = ["has no place but with a halt"]
-            return valid and not self.refused
-        # A halt needs nothing else, so it is not refused over the words that come along, nor over its second step.
-        if self.leaving.errors:
-            self.leaving.data, self.leaving.errors = None, ()
-        if self.reason.errors:
-            self.reason.data, self.reason.errors = self.reason.data[:MAX_REASON_LENGTH] or None, ()
-        if self.totp_code.errors:
-            self.totp_code.data, self.totp_code.errors = None, ()
         for field in (self.cancel_open_orders, self.protective_stops):
-            if said := self.refused.pop(field.name, None) or list(field.errors):
-                self.complaints[field.name] = said
-                field.errors = ()
-        return not self.messages()
+            if field.data and not field.errors:
+                self.refused[field.name] = ["has no place but with a halt"]
+        return valid and not self.refused
+
+
+# NUL and lone surrogates, which PostgreSQL does not store.
+NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class HaltForm(_ModeFields):
+    """What accompanies a halt. It is always valid: what cannot be used is left out, and `ignored` says why."""
+
+    ignored: dict[str, list[str]]
+
+    @classmethod
+    def from_members(cls, members: Sequence[tuple[str, Any]]) -> Self | None:
+        """The form for the members of a JSON object, validated; None where none of them asks for a halt."""
+        if ("trading_mode", TradingMode.DISABLED) not in members:
+            return None
+        given = Counter(name for name, _ in members)
+        body = {name: value for name, value in members if given[name] == 1}
+        form = cls.from_json(body | {"trading_mode": str(TradingMode.DISABLED)})
+        form.refused |= {name: ["is given more than once"] for name in given if given[name] > 1}
+        form.validate()
+        return form
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        changed = self._make_reason_storable()
+        super().validate(extra_validators)
+        self.trading_mode.errors = ()
+        self.ignored = {NOT_STORABLE.sub("\ufffd", name): said for name, said in self.messages().items()} | changed
+        for field in self:
+            if field.errors:
+                field.data, field.errors = None, ()
+        self.refused = {}
+        return True
+
+    def _make_reason_storable(self) -> dict[str, list[str]]:
+        """Replace and cut what could not be stored of the reason; the messages that say so."""
+        reason, said = self.reason.data or "", []
+        if NOT_STORABLE.search(reason):
+            reason = NOT_STORABLE.sub("\ufffd", reason)
+            said.append("holds characters that cannot be stored; each is replaced by U+FFFD")
+        if len(reason) > MAX_REASON_LENGTH:
+            reason = reason[:MAX_REASON_LENGTH]
+            said.append(f"has more than {MAX_REASON_LENGTH} characters; the first {MAX_REASON_LENGTH} are stored")
+        if said:
+            self.reason.data = reason
+        return {"reason": said} if said else {}
 
 
 class CancelAtVenueForm(StrictForm):

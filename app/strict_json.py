@@ -70,6 +70,22 @@ def _loads(text: str | bytes, decoder: json.JSONDecoder, *, check: bool = False)
     return value
 
 
+def loads_members(text: bytes) -> list[tuple[str, Any]]:
+    """The members of a JSON object, read as leniently as possible; none where the text is not a JSON object.
+
+    For a halt, which no invalid value may prevent. All members of a name that is given more than once are there,
+    every number is zero, what is nested deeper than MAX_DEPTH is null, and a string may hold any character.
+    """
+    decoded = text.decode("utf-8", "replace").strip("\ufeff\0 \t\r\n")
+    try:
+        value = LENIENT.decode(_without_deep_values(decoded))
+    except json.JSONDecodeError:
+        return []
+    if not isinstance(value, tuple):
+        return []
+    return [(name, dict(inner) if isinstance(inner, tuple) else inner) for name, inner in value]
+
+
 def dumps(value: Any, indent: int | None = None) -> str:
     """Write JSON, on one line or for reading; a Decimal is written as the number that it is."""
     encoder = ON_ONE_LINE if indent is None else _encoder(indent)
@@ -140,6 +156,13 @@ MARKING = json.JSONDecoder(
     parse_float=_fraction,
     parse_int=_marked_integer,
 )
+LENIENT = json.JSONDecoder(
+    object_pairs_hook=tuple,
+    parse_constant=lambda _: Decimal(0),
+    parse_float=lambda _: Decimal(0),
+    parse_int=lambda _: 0,
+    strict=False,
+)
 STORED = json.JSONDecoder(
     parse_float=Decimal,
     parse_int=lambda digits: int(digits) if len(digits) <= MAX_NUMBER_CHARACTERS else Decimal(digits),
@@ -154,6 +177,27 @@ def _can_be_written(value: Decimal) -> bool:
         and abs(exponent) <= MAX_NUMBER_CHARACTERS
         and len(format(value, "f")) <= MAX_NUMBER_CHARACTERS
     )
+
+
+# A string (the last may lack its end), a bracket, or all between. Each character is looked at once.
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]|[^"\[\]{}]+', re.DOTALL)
+
+
+def _without_deep_values(text: str) -> str:
+    """The same JSON text with null for what is nested deeper than MAX_DEPTH: decoders are recursive."""
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return text
+    kept, depth = [], 0
+    for token in TOKEN.findall(text):
+        if token in ("{", "["):
+            depth += 1
+        if depth <= MAX_DEPTH:
+            kept.append(token)
+        elif depth == MAX_DEPTH + 1 and token in ("{", "["):
+            kept.append("null")
+        if token in ("}", "]"):
+            depth -= 1
+    return "".join(kept)
 
 
 DEEPER = (str, dict, list, _HugeInteger)

@@ -91,6 +91,8 @@ def test_a_first_command_on_a_new_folder_makes_the_desk_and_every_command_works_
 
     assert said(run("mode")) == "paper\n"
     assert said(run("mode", "disabled")) == "disabled\n"
+    for junk in (["--reason", "\udcff" + "x" * 600], ["--bogus", "1"], ["now", "please"], ["--reason"]):
+        assert said(run("mode", "disabled", *junk)) == "disabled\n"
     assert said(run("mode", "paper", "--reason", "all is well")) == "paper\n"
 
     tail = [json.loads(line) for line in said(run("audit", "tail")).splitlines()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
@@ -15,12 +15,12 @@ from flask import Blueprint, Response, current_app, request, url_for
 from app import second_factor, strict_json
 from app.desk import audit, config, lockouts
 from app.desk.dispatch import Dispatch
-from app.desk.errors import Invalid
 from app.desk.times import rfc3339
 from app.domain.risk import TradingMode
 from app.forms import (
     ApprovalConfigForm,
     ExtendLockoutForm,
+    HaltForm,
     LockoutForm,
     ModeForm,
     ReplaceConfigForm,
@@ -41,6 +41,7 @@ from app.web.body import (
     read_reason,
     read_ticker,
     read_word,
+    whole_body,
     write_cursor,
 )
 from app.web.errors import BUSY, Refusal
@@ -118,6 +119,9 @@ def get_mode() -> Response:
 
 @blueprint.put("/mode")
 def put_mode() -> Response:
+    halt = HaltForm.from_members(strict_json.loads_members(whole_body()))
+    if halt is not None:
+        return _halt(halt)
     form = read_form(ModeForm)
     leaving, to = form.leaving.data, TradingMode(form.trading_mode.data)
     change = config.change_mode(
@@ -128,28 +132,25 @@ def put_mode() -> Response:
         expected_versions=_expected_versions() if "If-Match" in request.headers else None,
         second_factor=second_factor.for_mode(actor(), to, form.totp_code.data),
     )
-    if form.complaints:
-        raise HaltedAllTheSame(form.complaints)
-    return answer({"trading_mode": change.current} | _at_the_venues(form))
+    return answer({"trading_mode": change.current} | _at_the_venues())
 
 
-class HaltedAllTheSame(Invalid):
-    """The halt was made; what was to be done at the venues cannot be understood, and is not."""
-
-    code = "halted_all_the_same"
-
-    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
-        super().__init__(errors)
-        self.detail = f"trading is halted, but nothing was asked of the venue: {self.detail}"
+def _halt(form: HaltForm) -> Response:
+    """Halt, whatever else the request says: headers are not looked at, and what cannot be used is reported."""
+    change = config.change_mode(actor(), TradingMode.DISABLED, reason=form.reason.data or None)
+    named = form.protective_stops.data or [] if form.cancel_open_orders.data else None
+    return answer({"trading_mode": change.current, "ignored": form.ignored} | _at_the_venues(cancel=named))
 
 
-def _at_the_venues(form: ModeForm) -> dict[str, Any]:
-    """What the change does not reach. It is made already, and is acknowledged also where this cannot be told."""
+def _at_the_venues(*, cancel: Sequence[str] | None = None) -> dict[str, Any]:
+    """What the change does not reach. It is made already, and is acknowledged also where this cannot be told.
+
+    Where `cancel` is a list, open orders are canceled at the venue: of protective stops those that it names."""
     dispatch = venues.dispatch()
     if not dispatch.venues:
         return {}
     try:
-        ended = _ended(dispatch, form.protective_stops.data or []) if form.cancel_open_orders.data else {}
+        ended = {} if cancel is None else _ended(dispatch, cancel)
         return ended | dispatch.outstanding(of_a_stop=True)
     except Exception:
         current_app.logger.exception("the trading mode was changed; what is at the venues cannot be told")

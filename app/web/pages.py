@@ -26,6 +26,7 @@ from app.forms import (
     ApprovalConfigForm,
     CancelAtVenueForm,
     ExtendLockoutForm,
+    HaltForm,
     LockoutForm,
     ModeForm,
     RejectForm,
@@ -115,8 +116,15 @@ def _say_no(error: DeskError) -> Any:
 
 @blueprint.post("/trading/halt")
 def halt() -> Any:
-    config.change_mode(actor(), TradingMode.DISABLED)
-    return _back("success", "Trading is halted: every new order is blocked.")
+    return _halt(HaltForm(request.form))
+
+
+def _halt(form: HaltForm) -> Any:
+    form.validate()
+    config.change_mode(actor(), TradingMode.DISABLED, reason=form.reason.data or None)
+    ignored = plain.in_words(form.ignored, {"trading_mode": "Trading mode", "reason": "The reason"})
+    said = "Trading is halted: every new order is blocked."
+    return _back("success", f"{said} Ignored: {ignored}." if ignored else said)
 
 
 @blueprint.post("/trading/cancel-at-venue")
@@ -140,12 +148,14 @@ def cancel_at_venue() -> Any:
 
 @blueprint.post("/trading/mode")
 def change_mode() -> Any:
+    if TradingMode.DISABLED in request.form.getlist("trading_mode"):
+        return _halt(HaltForm(request.form))
     form = plain.read(ModeForm)
     to = TradingMode(form.trading_mode.data)
     live = to is TradingMode.LIVE
-    missing = to is not TradingMode.DISABLED and not form.reason.data
+    missing = not form.reason.data
     word = request.form.get("confirm_word", "").strip()
-    wrong_word = live and not (word.isascii() and word.upper() == GO_LIVE_WORD)  # "lıve".upper() is "LIVE" too
+    wrong_word = live and not (word.isascii() and word.upper() == GO_LIVE_WORD)  # "l\u0131ve".upper() is "LIVE" too
     need_code = live and actor().may(Act.GO_LIVE) and second_factor.is_required()
     if need_code and not second_factor.has(actor()):
         return _back(

@@ -19,11 +19,11 @@ def read(kind: type[FormType]) -> FormType:
     form = kind(request.form)
     if not form.validate():
         labels = {field.name: field.label.text for field in form}
-        raise DeskError(_in_words(form.messages(), labels), "invalid")
+        raise DeskError(in_words(form.messages(), labels), "invalid")
     return form
 
 
-def _in_words(errors: dict[str, list[str]], labels: dict[str, str]) -> str:
+def in_words(errors: dict[str, list[str]], labels: dict[str, str]) -> str:
     return "; ".join(f"{labels.get(name, name)} {' '.join(said)}" for name, said in errors.items())
 
 
@@ -53,7 +53,7 @@ def sentence(error: DeskError, **labels: str) -> str:
     """What the desk says, as a sentence; `labels` are what fields are called where that differs."""
     said = error.detail
     if isinstance(error, Invalid):
-        said = _in_words(error.errors, {name: (LABELS | labels).get(name, f"The {name}") for name in error.errors})
+        said = in_words(error.errors, {name: (LABELS | labels).get(name, f"The {name}") for name in error.errors})
     return f"{said[:1].upper()}{said[1:]}"
 
 

@@ -211,6 +211,13 @@ describe('the alarm', () => {
     expect(shown.act).toBe('Cancel them there…');
   });
 
+  test('says what the server left out', async () => {
+    const answer = { canceled_orders: [], not_open: [], ignored: { protective_stops: ['must be an array, not a string'] } };
+    const shown = alarm(HALTED, { api: { cancelAtVenue: async () => answer }, ask: async () => ({ reason: '', chosen: [] }) });
+    await shown.cancelAll();
+    expect(shown.$store.desk.announce.mock.calls[0][0]).toContain('Ignored: protective_stops must be an array, not a string.');
+  });
+
   test('does nothing upon no', async () => {
     const api = { cancelAtVenue: vi.fn() };
     await alarm(HALTED, { api, ask: async () => null }).cancelAll();

@@ -15,7 +15,7 @@ describe('halting', () => {
     expect(await held[0].request.clone().json()).toEqual({ trading_mode: 'disabled' });
     expect(held[0].request.headers.has('If-Match')).toBe(false);
     held[0]();
-    expect(await act).toEqual({ trading_mode: 'disabled' });
+    expect(await act).toEqual({ trading_mode: 'disabled', ignored: {} });
     expect(desk.mode).toBe('disabled');
   });
 

@@ -121,7 +121,7 @@ describe('a mistake of the page', () => {
     api.watch('state', broken);
     const watcher = vi.fn();
     api.watch('state', watcher);
-    expect(await api.halt()).toEqual({ trading_mode: 'disabled' });
+    expect(await api.halt()).toEqual({ trading_mode: 'disabled', ignored: {} });
     expect(watcher.mock.calls[0][0]).toMatchObject({ patched: true });
     expect(reported).toHaveBeenCalledWith(new TypeError('a mistake'));
   });

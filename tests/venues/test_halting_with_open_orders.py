@@ -103,10 +103,17 @@ def test_it_can_be_named_in_capitals(day: Day) -> None:
 
 
 @pytest.mark.parametrize("named", ["no", [5], ["no"]])
-def test_what_cannot_be_a_name_ends_nothing_and_trading_is_halted_all_the_same(day: Day, named: Any) -> None:
+def test_stops_that_cannot_be_read_stay_and_all_else_is_canceled(day: Day, named: Any) -> None:
     answer = day.operator.put("/mode", CANCEL | {"protective_stops": named})
-    assert (answer.status, [*answer.json["errors"]]) == (422, ["protective_stops"])
+    assert (answer.status, [*answer.json["ignored"]]) == (200, ["protective_stops"])
     assert day.operator.get("/mode").json == {"trading_mode": "disabled"}
+    assert (day.there(day.limit), day.there(day.stop)) == ("canceled", "new")
+
+
+def test_nothing_is_canceled_where_it_cannot_be_read_whether_to(day: Day) -> None:
+    answer = day.operator.put("/mode", CANCEL | {"cancel_open_orders": "yes", "protective_stops": [day.stop]})
+    assert (answer.status, [*answer.json["ignored"]]) == (200, ["cancel_open_orders"])
+    assert "canceled_orders" not in answer.json
     assert (day.there(day.limit), day.there(day.stop)) == ("new", "new")
 
 
@@ -142,7 +149,7 @@ def test_what_was_filled_meanwhile_is_said(day: Day) -> None:
 
 def test_without_a_venue_the_answer_is_as_before(desk: Any, operator: Any) -> None:
     answer = operator.put("/mode", CANCEL | {"protective_stops": []})
-    assert (answer.status_code, answer.json) == (200, {"trading_mode": "disabled"})
+    assert (answer.status_code, answer.json) == (200, {"trading_mode": "disabled", "ignored": {}})
     assert "venue" not in operator.get("/state").json
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.conftest import Api
+from app import strict_json
+from app.forms import ModeForm
+from tests.at_once import timed
+from tests.conftest import API, Api
 from tests.serving import Desk
-from tests.web.conftest import Record, assert_problem
+from tests.web.conftest import Browser, Record, assert_problem
 
 MODES = ("disabled", "paper", "live")
+HALTED = {"trading_mode": "disabled", "ignored": {}}
 
 
 def set_mode(desk: Desk, mode: str) -> None:
@@ -33,13 +41,13 @@ class TestStopping:
     def test_needs_nothing_else(self, operator: Api, desk: Desk, present: str) -> None:
         set_mode(desk, present)
         answer = operator.put("/mode", change("disabled"))
-        assert (answer.status_code, answer.json) == (200, {"trading_mode": "disabled"})
+        assert (answer.status_code, answer.json) == (200, HALTED)
         assert operator.get("/mode").json == {"trading_mode": "disabled"}
 
     @pytest.mark.parametrize("seen", MODES)
     def test_works_from_a_stale_page(self, operator: Api, desk: Desk, seen: str) -> None:
         set_mode(desk, "live")
-        assert operator.put("/mode", change("disabled", seen)).json == {"trading_mode": "disabled"}
+        assert operator.put("/mode", change("disabled", seen)).json == HALTED
 
     @pytest.mark.parametrize("stored", ['{"operator_approval": 5}', '{"order_rate": {"max_orders": 1}}'])
     def test_works_while_the_configuration_is_broken(self, operator: Api, desk: Desk, stored: str) -> None:
@@ -137,43 +145,159 @@ def test_the_mode_is_required(operator: Api) -> None:
     assert_problem(operator.put("/mode", {}), 422, "invalid", "trading_mode")
 
 
-@pytest.mark.parametrize("choice", [True, False])
-def test_canceling_at_the_venue_may_be_asked_for(operator: Api, choice: bool) -> None:
-    body = change("disabled") | {"cancel_open_orders": choice}
-    assert operator.put("/mode", body).json == {"trading_mode": "disabled"}
-
-
 ID = "0b9f3c1e-1111-4222-8333-abcdefabcdef"
+UNUSABLE = {
+    "protective_stops": ["no", 5, {}, None, [5], ["no"], [None], [ID, [ID]], [f"{{{ID}}}"], [f"{ID}\n"]],
+    "cancel_open_orders": ["true", 1, None, []],
+    "from": [5, "nowhere", "", {}],
+    "totp_code": [123456, "12345", ""],
+    "reason": [5, "", [], {"a": 1}],
+    "foo": [1, None],
+}
 
 
-@pytest.mark.parametrize("names", [[], [ID], [ID.upper(), ID]])
-def test_stops_may_be_named_in_letters_of_any_case(operator: Api, names: list[str]) -> None:
-    body = change("disabled") | {"cancel_open_orders": True, "protective_stops": names}
-    assert operator.put("/mode", body).status_code == 200
+class TestAHaltIsNeverRefused:
+    """Whatever else the request says: what cannot be used is reported."""
 
+    @staticmethod
+    def put(operator: Api, raw: bytes | str, **headers: str) -> Any:
+        data = raw if isinstance(raw, bytes) else raw.encode("utf-8", "surrogatepass")
+        return operator("PUT", "/mode", data=data, headers={"Content-Type": "application/json"} | headers)
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("protective_stops", value) for value in ("no", 5, {}, None, [5], ["no"], [None], [ID, [ID]])),
-        *(
-            ("protective_stops", [value])
-            for value in (f"{{{ID}}}", f"urn:uuid:{ID}", ID.replace("-", ""), f"{ID}\n")
+    @pytest.mark.parametrize("body", [{"cancel_open_orders": True}, {"protective_stops": [ID.upper(), ID]}, {}])
+    def test_reports_nothing_where_all_is_well(self, operator: Api, body: dict[str, Any]) -> None:
+        answer = operator.put("/mode", change("disabled", "live", "x") | body)
+        assert (answer.status_code, answer.json) == (200, {"trading_mode": "disabled", "ignored": {}})
+
+    @pytest.mark.parametrize("field", UNUSABLE)
+    def test_reports_values_that_cannot_be_used(self, operator: Api, desk: Desk, field: str) -> None:
+        for value in UNUSABLE[field]:
+            set_mode(desk, "paper")
+            answer = operator.put("/mode", change("disabled") | {field: value})
+            assert (answer.status_code, [*answer.json["ignored"]]) == (200, [field]), value
+            assert all(isinstance(said, str) for said in answer.json["ignored"][field])
+            assert operator.get("/mode").json == {"trading_mode": "disabled"}
+
+    @pytest.mark.parametrize(
+        ("reason", "stored", "said"),
+        [
+            ("  fat finger  ", "fat finger", False),
+            ("x" * 501, "x" * 500, True),
+            ("a\0b", "a\ufffdb", True),
+            ("a\ud800b", "a\ufffdb", True),
+            ("a\nb", "a\nb", False),
+        ],
+    )
+    def test_stores_a_readable_reason(
+        self, operator: Api, record: Record, reason: str, stored: str, said: bool
+    ) -> None:
+        record.new()
+        answer = operator.put("/mode", change("disabled", reason=reason))
+        assert (answer.status_code, [*answer.json["ignored"]]) == (200, ["reason"] if said else [])
+        assert [event["note"] for event in record.new()] == [stored]
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            '"reason": NaN', '"reason": 1e200000', '"reason": -Infinity', f'"reason": {"9" * 5000}',
+            f'"from": {"9" * 400}', '"reason": "a\0b"', r'"reason": "\u0000\ud800"', '"reason": "a\nb"',
+            f'"deep": {"[" * 20000}{"]" * 20000}', '"deep": ' + '{"a":' * 8000 + "1" + "}" * 8000,
+            f'"deep": {"[" * 70}"]\\"" {"]" * 70}', '"trading_mode": "live"', '"trading_mode": "disabled"',
+            '"reason": "one", "reason": "two"', '"trading_mode": 5, "trading_mode": null', r'"\ud800\u0000": 1',
+        ],
+    )  # fmt: skip
+    def test_nothing_in_the_body_prevents_it(self, operator: Api, more: str) -> None:
+        for body in (f'{{"trading_mode": "disabled", {more}}}', f'{{{more}, "trading_mode": "disabled"}}'):
+            answer = self.put(operator, body)
+            assert (answer.status_code, answer.json["trading_mode"]) == (200, "disabled"), answer.text
+            assert operator.put("/mode", change("paper", "disabled", "again")).status_code == 200
+
+    @pytest.mark.parametrize("around", [b"\xef\xbb\xbf%b", b"%b\0\0", b" \r\n%b\n", b"%b\n\0"])
+    def test_what_stands_around_the_body_does_not_matter(self, operator: Api, around: bytes) -> None:
+        assert self.put(operator, around % b'{"trading_mode": "disabled"}').status_code == 200
+
+    def test_bytes_that_are_not_utf_8_are_replaced(self, operator: Api, record: Record) -> None:
+        record.new()
+        raw = '{"trading_mode": "disabled", "reason": "Störung"}'.encode("latin-1")
+        assert self.put(operator, raw).status_code == 200
+        assert [event["note"] for event in record.new()] == ["St\ufffdrung"]
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "a/b; charset=utf-16",
+        ],
+    )
+    def test_the_content_type_does_not_matter(
+        self, operator: Api, browser: Callable[..., Browser], kind: str
+    ) -> None:
+        body = b'{"trading_mode": "disabled"}'
+        assert self.put(operator, body, **{"Content-Type": kind}).status_code == 200
+        person = browser("operator", f"person-{len(kind)}")
+        headers = {"X-CSRFToken": person.csrf, "Content-Type": kind}
+        assert person.open("PUT", f"{API}/mode", data=body, headers=headers).status_code == 200
+
+    @pytest.mark.parametrize("version", ['"99"', "99", '"', "W/x", "\x80", "*", ""])
+    def test_if_match_does_not_matter(self, operator: Api, version: str) -> None:
+        answer = self.put(operator, '{"trading_mode": "disabled"}', **{"If-Match": version})
+        assert answer.status_code == 200
+
+    def test_query_parameters_do_not_matter(self, operator: Api) -> None:
+        answer = operator("PUT", "/mode?bogus=1&limit=x", change("disabled"))
+        assert answer.status_code == 200
+
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(
+        st.dictionaries(
+            st.sampled_from([*UNUSABLE, "cancel_open_orders"]) | st.text(max_size=8),
+            st.recursive(
+                st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=600),
+                lambda inner: (
+                    st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+                ),
+                max_leaves=8,
+            ),
+            max_size=6,
         ),
-        *(("cancel_open_orders", value) for value in ("true", 1, None, [])),
-    ],
-)
-@pytest.mark.parametrize("present", ["paper", "disabled"])
-def test_a_second_step_that_means_nothing_is_refused_once_the_halt_is_made(
-    operator: Api, desk: Desk, present: str, field: str, value: object
-) -> None:
-    set_mode(desk, present)
-    body = change("disabled") | {"cancel_open_orders": True, field: value}
-    answer = operator.put("/mode", body)
-    assert_problem(answer, 422, "halted_all_the_same")
-    assert [*answer.json["errors"]] == [field]
-    assert answer.json["detail"].startswith("trading is halted, but nothing was asked of the venue: ")
-    assert operator.get("/mode").json == {"trading_mode": "disabled"}
+        st.booleans(),
+    )
+    def test_any_object_that_says_disabled_halts(
+        self, operator: Api, desk: Desk, more: dict[str, Any], ascii_only: bool
+    ) -> None:
+        set_mode(desk, "paper")
+        raw = json.dumps(more | {"trading_mode": "disabled"}, ensure_ascii=ascii_only)
+        answer = self.put(operator, raw)
+        assert (answer.status_code, answer.json["trading_mode"]) == (200, "disabled"), answer.text
+        known = {field.name for field in ModeForm()}
+        assert {key for key in more if key.isprintable()} - known <= {*answer.json["ignored"]}
+        assert desk.sql("SELECT trading_mode FROM risk_configs") == [("disabled",)]
+
+    @pytest.mark.parametrize(
+        "raw",
+        ["", "null", "[]", '["trading_mode", "disabled"]', '[["trading_mode", "disabled"]]', '"disabled"', "{",
+         '{"trading_mode": "disabled"', '{"trading_mode": "disabled"}x', "trading_mode=disabled", '{"x": "'],
+    )  # fmt: skip
+    def test_only_what_is_no_json_object_is_refused(self, operator: Api, desk: Desk, raw: str) -> None:
+        assert_problem(self.put(operator, raw), 400, "malformed_json")
+        assert desk.sql("SELECT trading_mode FROM risk_configs") == [("paper",)]
+
+    def test_a_body_of_more_than_64_kib_is_refused(self, operator: Api) -> None:
+        body = '{"trading_mode": "disabled", "reason": "%s"}'
+        assert self.put(operator, body % ("x" * (64 * 1024 - len(body) + 2))).status_code == 200
+        assert_problem(self.put(operator, body % ("x" * 64 * 1024)), 413, "body_too_large")
+
+    @pytest.mark.parametrize("mode", ["DISABLED", "disabled ", "halted"])
+    def test_another_word_is_no_halt(self, operator: Api, mode: str) -> None:
+        assert_problem(operator.put("/mode", change(mode)), 422, "invalid", "trading_mode")
+
+    def test_a_body_that_takes_long_to_look_through_does_not_keep_others_waiting(self) -> None:
+        for nasty in ('{"a": ' + '"' + '\\"' * 30_000, "[" * 65_000, '"\\' * 20_000 + "[" * 65):
+            took, members = timed(partial(strict_json.loads_members, nasty.encode()))
+            assert (members, took < 0.5) == ([], True)
 
 
 @pytest.mark.parametrize(
@@ -237,4 +361,4 @@ class TestAChangeThatNamesTheVersionItLookedAt:
 
     def test_never_keeps_a_halt_from_happening(self, operator: Api, desk: Desk) -> None:
         halted = operator.put("/mode", {"trading_mode": "disabled"}, headers={"If-Match": '"99"'})
-        assert (halted.status_code, halted.json) == (200, {"trading_mode": "disabled"})
+        assert (halted.status_code, halted.json) == (200, HALTED)

@@ -106,6 +106,26 @@ class TestHalting:
         assert is_back_on_the_page(press(person, "/trading/halt"))
         assert mode(desk) == "disabled"
 
+    @pytest.mark.parametrize("action", ["/trading/halt", "/trading/mode"])
+    def test_is_never_refused_for_what_the_form_says_besides(
+        self, browser: Callable[..., Browser], desk: Desk, record: Record, action: str
+    ) -> None:
+        person = browser("operator")
+        record.new()
+        fields = {
+            "reason": f"\0{'x' * 600}",
+            "from": "nowhere",
+            "totp_code": "1",
+            "protective_stops": "no",
+            "foo": "1",
+        }
+        answer = person.post(action, trading_mode=["live", "disabled"], **fields)
+        assert is_back_on_the_page(answer)
+        assert mode(desk) == "disabled"
+        assert page_says(person, "Trading is halted")
+        [event] = record.new()
+        assert event["note"] == "\ufffd" + "x" * 499
+
     def test_twice_is_no_harm(self, browser: Callable[..., Browser], desk: Desk, record: Record) -> None:
         person = browser("operator")
         record.new()

@@ -27,7 +27,7 @@ def send(api: Api, method: str, path: str, raw: bytes | str, **headers: str) -> 
 BODIES = {
     ("PUT", "/approval-config"): '{"auto_approve_paper": false, "approval_timeout_minutes": %s}',
     ("PUT", "/signal-layers"): '{"macro": %s}',
-    ("PUT", "/mode"): '{"trading_mode": "disabled", "reason": %s}',
+    ("PUT", "/mode"): '{"trading_mode": "paper", "from": "paper", "reason": %s}',
     ("PUT", "/config"): '{"config": {"sector_exposure": {"deep": %s}}}',
     ("POST", "/lockouts"): '{"ticker": "AAPL", "duration_minutes": 60, "reason": %s}',
 }
@@ -239,7 +239,7 @@ class TestExactTypes:
     @pytest.mark.parametrize("name", ["from", "reason"])
     def test_null_may_stand_where_a_value_may_be_absent(self, operator: Api, name: str) -> None:
         body = {"trading_mode": "disabled", name: None}
-        assert operator.put("/mode", body).json == {"trading_mode": "disabled"}
+        assert operator.put("/mode", body).json == {"trading_mode": "disabled", "ignored": {}}
 
     @pytest.mark.parametrize("name", ["from", "reason"])
     def test_and_is_the_same_as_absent_where_the_value_is_needed(self, operator: Api, name: str) -> None:

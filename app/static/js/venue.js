@@ -4,7 +4,7 @@
 import { origin, outcome, prices, size } from './orders.js';
 import { createRows, put } from './rows.js';
 import {
-  asked, atVenue, counted, filled, isStopsAlone, leftWords, notOpen, question, silence, told, unknownWords, UNTOLD,
+  asked, atVenue, counted, filled, ignoredWords, isStopsAlone, leftWords, notOpen, question, silence, told, unknownWords, UNTOLD,
 } from './venue_words.js';
 
 /** Above everything else: what needs a person at the venue. */
@@ -72,7 +72,7 @@ export const venueAlarm = ({ api, ask }) => () => ({
       if (!answer) return;
       this.asking = true;
       const done = await api.cancelAtVenue(answer.chosen ?? []);
-      this.$store.desk.announce([done.canceled_orders ? told(done) : UNTOLD]);
+      this.$store.desk.announce([done.canceled_orders ? told(done) : UNTOLD, ...ignoredWords(done)]);
     } catch (problem) {
       this.$store.desk.refused(problem);
       this.problem = `Not confirmed: ${problem.message}`;

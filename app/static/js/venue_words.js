@@ -87,6 +87,9 @@ export function told({ canceled_orders: canceled, not_open: gone = [] }) {
   ].filter(Boolean).join(' ');
 }
 
+/** What the server left out of a halt, because it could not be used. */
+export const ignoredWords = ({ ignored = {} }) => Object.entries(ignored).map(([name, said]) => `Ignored: ${name} ${said.join(', ')}.`);
+
 // The alarm
 
 export function unknownWords({ unknown, on_the_way: way }) {

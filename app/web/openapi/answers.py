@@ -56,6 +56,11 @@ LOCKOUT: Json = {
     "expires_at": TIME,
 }
 REASONS: Json = array_of(ref("Reason"))
+IGNORED: Json = {
+    "type": "object",
+    "additionalProperties": array_of(STRING),
+    "description": "Of a halt, always: by member what was left out of it, and why. The halt was made.",
+}
 ORDER: Json = {
     "id": ID,
     "client_order_id": STRING,
@@ -145,8 +150,8 @@ def _rules() -> Json:
         "LockoutList": page_of("Lockout"),
         "Mode": object_of({"trading_mode": MODE}),
         "ModeChanged": object_of(
-            {"trading_mode": MODE, **OUTSTANDING, **CANCELED},
-            optional=(*OUTSTANDING, *CANCELED),
+            {"trading_mode": MODE, "ignored": IGNORED, **OUTSTANDING, **CANCELED},
+            optional=("ignored", *OUTSTANDING, *CANCELED),
         ),
         "RiskConfig": _risk_config(),
         "StoredConfig": object_of(

@@ -135,20 +135,32 @@ def _text(validator: Text, is_trimmed: bool) -> Json:
 
 
 def _halt() -> Json:
-    """Stopping is cheap: nothing but the mode is needed."""
-    schema = body_schema(forms.ModeForm)
-    words = {"type": ["string", "null"], "pattern": r"^[^\u0000]*$"}
-    schema["properties"] |= {"trading_mode": {"const": str(TradingMode.DISABLED)}}
-    schema["properties"] |= dict.fromkeys(("from", "reason", "totp_code"), words)
-    schema["properties"]["cancel_open_orders"]["description"] = (
-        "Asks the venue for the end of all that is open there or on its way there, but for stops. It may come with"
-        " the halt, or once trading is halted. Means nothing while no venue is connected."
-    )
-    schema["properties"]["protective_stops"]["description"] = (
-        "Stop orders that are to end too. Where this or `cancel_open_orders` cannot be used the halt is made all"
-        " the same, nothing is asked of the venue, and the answer is 422."
-    )
-    return schema
+    """Any object with `"trading_mode": "disabled"`: the types of the others are said in words only."""
+    return {
+        "title": "halt",
+        "type": "object",
+        "description": (
+            "Halts trading. Nothing else in the request prevents that: what is invalid or unknown is left out, and"
+            " reported in `ignored`. The Content-Type may be any, and of several `trading_mode` one is enough."
+        ),
+        "properties": {
+            "trading_mode": {"const": str(TradingMode.DISABLED)},
+            "from": {"description": "Not looked at."},
+            "reason": {
+                "description": f"Stored with the halt: a string, of which the first {forms.MAX_REASON_LENGTH}"
+                " characters are kept."
+            },
+            "cancel_open_orders": {
+                "description": "`true` requests cancellation of all orders that are open at the venue, but not of"
+                " stops. It may come with the halt, or once trading is halted. Means nothing while no venue is"
+                " connected."
+            },
+            "protective_stops": {"description": "The ids of stop orders to cancel as well, in an array."},
+            "totp_code": {"description": "Not looked at."},
+        },
+        "required": ["trading_mode"],
+        "additionalProperties": True,
+    }
 
 
 def _other_mode() -> Json:

@@ -154,7 +154,7 @@ EXAMPLES: Mapping[str, Example] = {
     "get config": Example(STORED),
     "put config": Example(STORED, {"config": CONFIG}, {"If-Match": "*"}),
     "get mode": Example({"trading_mode": "paper"}),
-    "put mode": Example({"trading_mode": "disabled"}, {"trading_mode": "disabled"}),
+    "put mode": Example({"trading_mode": "disabled", "ignored": {}}, {"trading_mode": "disabled"}),
     "get lockouts": Example(_list(LOCKOUT), parameters={"ticker": "AAPL"}),
     "post lockouts": Example(
         LOCKOUT, {"ticker": "AAPL", "reason": "earnings after the close", "duration_minutes": 60}

@@ -109,18 +109,20 @@ function orderBelongsTogether(order, errors) {
   }
 }
 
-/** A halt needs nothing else, so it is not refused over the words that come along. */
+/** Nothing refuses a halt: what is invalid is left out, and reported. */
 function haltIsNotRefused(change, errors) {
   if (errors.trading_mode) return;
-  if (change.trading_mode !== 'disabled') {
-    for (const name of ['from', 'reason']) if (!change[name] && !errors[name]) errors[name] = ['is required'];
-    for (const name of ['cancel_open_orders', 'protective_stops']) {
-      if (change[name] === true || change[name]?.length) errors[name] ??= ['has no place but with a halt'];
+  if (change.trading_mode === 'disabled') {
+    change.ignored = { ...errors };
+    for (const name of Object.keys(errors)) {
+      delete change[name];
+      delete errors[name];
     }
     return;
   }
-  for (const name of ['from', 'reason', 'totp_code']) {
-    if (typeof change[name] === 'string') delete errors[name];
+  for (const name of ['from', 'reason']) if (!change[name] && !errors[name]) errors[name] = ['is required'];
+  for (const name of ['cancel_open_orders', 'protective_stops']) {
+    if (change[name] === true || change[name]?.length) errors[name] ??= ['has no place but with a halt'];
   }
 }
 

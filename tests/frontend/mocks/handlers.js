@@ -38,7 +38,7 @@ const OPERATIONS = {
   'get config': { may: PEOPLE, does: ({ desk, request }) => unlessKnown(request, desk.storedConfig(), desk.version) },
   'put config': { may: ['admin'], form: 'ConfigReplacement', needsVersion: true, does: replaceConfig },
   'get mode': { may: ANYBODY, does: ({ desk }) => desk.tradingMode() },
-  'put mode': { may: OPERATORS, form: 'ModeChange', does: ({ desk, body, request }) => desk.changeMode(body, versionsOf(request)) },
+  'put mode': { may: OPERATORS, form: 'ModeChange', does: changeMode },
   'get lockouts': { may: ANYBODY, takes: ['ticker', 'limit', 'cursor'], does: ({ desk, query }) => page(desk.lockouts().filter(ofTicker(query)), query, soon) },
   'post lockouts': { may: [...OPERATORS, 'engine'], form: 'NewLockout', does: createLockout },
   'patch lockouts/{lockout_id}': {
@@ -64,6 +64,12 @@ const OPERATIONS = {
   'get history': { may: PEOPLE, does: ({ desk }) => lastDay(desk) },
   'get stream': { may: PEOPLE, does: stream },
 };
+
+/** Of a halt, what was left out of it is told as well. */
+function changeMode({ desk, body: { ignored, ...change }, request }) {
+  const mode = desk.changeMode(change, versionsOf(request));
+  return ignored ? { ...mode, ignored } : mode;
+}
 
 function replaceConfig({ desk, body, request }) {
   return HttpResponse.json(desk.replaceConfig(body.config, versionsOf(request)), { headers: { ETag: `"${desk.version}"` } });
