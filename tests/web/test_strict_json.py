@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +18,16 @@ from tests.web.conftest import Record, assert_problem
 
 JSON = {"Content-Type": "application/json"}
 LOCKOUT = {"ticker": "AAPL", "reason": "earnings", "duration_minutes": 60}
+
+
+@contextmanager
+def trying(value: Any) -> Iterator[None]:
+    """Names the value where an assertion about it fails."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(f"with {value!r:.200}")
+        raise
 
 
 def send(api: Api, method: str, path: str, raw: bytes | str, **headers: str) -> Any:
@@ -32,95 +44,76 @@ BODIES = {
     ("POST", "/lockouts"): '{"ticker": "AAPL", "duration_minutes": 60, "reason": %s}',
 }
 ROUTES = pytest.mark.parametrize("route", BODIES, ids=" ".join)
+IN_FULL = ("PUT", "/config")  # every value is tried there, and on the other routes one of each kind
+
+
+def values_for(route: tuple[str, str], values: dict[str, list[Any]]) -> list[Any]:
+    """All values of all kinds for IN_FULL. For another route one of each kind, not the same for all of them."""
+    number = list(BODIES).index(route)
+    if route == IN_FULL:
+        return [value for kind in values.values() for value in kind]
+    return [kind[number % len(kind)] for kind in values.values()]
+
+
+AMBIGUOUS: dict[str, list[str]] = {
+    "no number": ["NaN", "Infinity", "-Infinity"],
+    "an exponent out of range": [
+        "1e200000",
+        "-1e200000",
+        "1E+999999999",
+        "1e-200000",
+        "1e999999999999999999999999",
+        "0e999999999",
+        "1e401",
+        "1e-401",
+    ],
+    "too many digits": ["0." + "1" * 20_000],
+    "NUL": [r'"\u0000"', r'"a\u0000b"'],
+    "a lone surrogate": [r'"\ud800"', r'"\udfff"', r'"\ude00\ud83d"'],
+    "a key given twice": ['{"a": 1, "a": 2}', '{"a": 1, "\\u0061": 1}', '[{"b": {"a": 1, "a": 1}}]'],
+    "a key or an inner text that cannot be stored": [r'{"\u0000": 1}', r'{"\ud800": 1}', r'[[[["\ud800"]]]]'],
+    "nested too deep": [
+        "[" * 100 + "]" * 100,
+        "[" * 30_000 + "]" * 30_000,
+        '{"a":' * 5000 + "1" + "}" * 5000,
+        "[" * 60_000,
+    ],
+    "no JSON number": ["01", "+1", ".5", "5.", "0x10", "1_000"],
+    "no JSON word": ["True", "undefined", "'x'"],
+    "no JSON text": ['"\n"', '"x'],
+    "no value": ["1,", ""],
+}
+NO_OBJECT: dict[str, list[bytes]] = {
+    "nothing": [b"", b" "],
+    "another encoding": [b"\xff\xfe{\x00}\x00", '{"macro": true}'.encode("utf-16"), b"\xef\xbb\xbf{}"],
+    "invalid UTF-8": [b'{"reason": "\xff"}', b'{"reason": "\xc0\x80"}', b'{"reason": "\xed\xa0\x80"}'],
+    "NUL": [b"\x00"],
+    "more than an object": [b"{}{}", b"{} x", b"// comment\n{}"],
+    "a value that is no object": [b"null", b"true", b"1", b'"text"', b"[]", b'[{"macro": true}]'],
+    "a form": [b"a=1&b=2"],
+    "compressed": [b"\x1f\x8b\x08\x00"],
+}
 
 
 class TestNothingAmbiguousIsRead:
     @ROUTES
-    @pytest.mark.parametrize(
-        "value",
-        [
-            "NaN",
-            "Infinity",
-            "-Infinity",
-            "1e200000",
-            "-1e200000",
-            "1E+999999999",
-            "1e-200000",
-            "1e999999999999999999999999",
-            "0e999999999",
-            "1e401",
-            "1e-401",
-            "0." + "1" * 20_000,
-            r'"\u0000"',
-            r'"a\u0000b"',
-            r'"\ud800"',
-            r'"\udfff"',
-            r'"\ude00\ud83d"',
-            '{"a": 1, "a": 2}',
-            '{"a": 1, "\\u0061": 1}',
-            '[{"b": {"a": 1, "a": 1}}]',
-            r'{"\u0000": 1}',
-            r'{"\ud800": 1}',
-            r'[[[["\ud800"]]]]',
-            "[" * 100 + "]" * 100,
-            "[" * 30_000 + "]" * 30_000,
-            '{"a":' * 5000 + "1" + "}" * 5000,
-            "[" * 60_000,
-            "01",
-            "+1",
-            ".5",
-            "5.",
-            "0x10",
-            "1_000",
-            "True",
-            "undefined",
-            "'x'",
-            '"\n"',
-            '"x',
-            "1,",
-            "",
-        ],
-        ids=lambda value: repr(value[:24]),
-    )
     def test_whatever_stands_in_the_body(
-        self, admin: Api, desk: Desk, record: Record, route: tuple[str, str], value: str
+        self, admin: Api, desk: Desk, record: Record, route: tuple[str, str]
     ) -> None:
         record.new()
         before = desk.sql("SELECT * FROM risk_configs")
-        assert_problem(send(admin, *route, BODIES[route] % value), 400, "malformed_json")
-        assert desk.sql("SELECT * FROM risk_configs") == before
-        assert desk.sql("SELECT count(*) FROM symbol_lockouts") == [(0,)]
-        assert record.new() == []
+        for value in values_for(route, AMBIGUOUS):
+            with trying(value):
+                assert_problem(send(admin, *route, BODIES[route] % value), 400, "malformed_json")
+                assert desk.sql("SELECT * FROM risk_configs") == before
+                assert desk.sql("SELECT count(*) FROM symbol_lockouts") == [(0,)]
+                assert record.new() == []
 
     @ROUTES
-    @pytest.mark.parametrize(
-        "raw",
-        [
-            b"",
-            b" ",
-            b"\xff\xfe{\x00}\x00",
-            '{"macro": true}'.encode("utf-16"),
-            b"\xef\xbb\xbf{}",
-            b'{"reason": "\xff"}',
-            b'{"reason": "\xc0\x80"}',
-            b'{"reason": "\xed\xa0\x80"}',
-            b"\x00",
-            b"{}{}",
-            b"{} x",
-            b"// comment\n{}",
-            b"null",
-            b"true",
-            b"1",
-            b'"text"',
-            b"[]",
-            b'[{"macro": true}]',
-            b"a=1&b=2",
-            b"\x1f\x8b\x08\x00",
-        ],
-        ids=repr,
-    )
-    def test_what_is_no_json_object_in_utf_8(self, admin: Api, route: tuple[str, str], raw: bytes) -> None:
-        assert_problem(send(admin, *route, raw), 400, "malformed_json")
+    def test_what_is_no_json_object_in_utf_8(self, admin: Api, route: tuple[str, str]) -> None:
+        for raw in values_for(route, NO_OBJECT):
+            with trying(raw):
+                assert_problem(send(admin, *route, raw), 400, "malformed_json")
 
     def test_a_key_that_is_given_twice_is_named(self, operator: Api) -> None:
         raw = '{"auto_approve_paper": true, "auto_approve_paper": false}'
@@ -138,31 +131,25 @@ class TestNothingAmbiguousIsRead:
         assert len(assert_problem(answer, 400)["detail"]) < 300
 
 
+UNKNOWN_KEYS: dict[str, list[str]] = {
+    "another key": ["bogus"],
+    "blank": ["", " "],
+    "nearly a key": ["Macro", "macro "],
+    "a name of Python's": ["__class__", "leaving"],
+    "a name of the form's": ["data", "errors", "body", "csrf_token"],
+    "not ASCII": ["é", "\u202e"],
+}
+
+
 class TestUnknownKeys:
     @ROUTES
-    @pytest.mark.parametrize(
-        "key",
-        [
-            "bogus",
-            "",
-            " ",
-            "Macro",
-            "macro ",
-            "__class__",
-            "data",
-            "errors",
-            "body",
-            "csrf_token",
-            "é",
-            "\u202e",
-            "leaving",
-        ],
-    )
-    def test_are_refused_by_name(self, admin: Api, desk: Desk, route: tuple[str, str], key: str) -> None:
+    def test_are_refused_by_name(self, admin: Api, desk: Desk, route: tuple[str, str]) -> None:
         good = {"PUT /signal-layers": "true", "PUT /approval-config": "5"}.get(" ".join(route), '"x"')
-        body = json.loads(BODIES[route] % good) | {key: True}
-        assert_problem(send(admin, *route, json.dumps(body)), 422, "invalid", key)
-        assert desk.sql("SELECT version FROM risk_configs") == [(1,)]
+        for key in values_for(route, UNKNOWN_KEYS):
+            with trying(key):
+                body = json.loads(BODIES[route] % good) | {key: True}
+                assert_problem(send(admin, *route, json.dumps(body)), 422, "invalid", key)
+                assert desk.sql("SELECT version FROM risk_configs") == [(1,)]
 
     def test_every_one_of_them_is_named(self, operator: Api) -> None:
         answer = operator.post("/lockouts", {"a": 1, "b": 2, "reason": ""})
@@ -203,21 +190,29 @@ REST: dict[str, Any] = {
 }
 
 
+def of_each_type(values: list[Any]) -> list[Any]:
+    """The first value of each type of JSON."""
+    return list({type(value): value for value in reversed(values)}.values())
+
+
+def wrong_values(field: tuple[str, str, str]) -> list[Any]:
+    """All wrong values for the first field of its kind, and for the others one of each type."""
+    kind = FIELDS[field]
+    is_first = field == next(each for each in FIELDS if FIELDS[each] == kind)
+    return WRONG[kind] if is_first else of_each_type(WRONG[kind])
+
+
 class TestExactTypes:
-    @pytest.mark.parametrize(
-        ("field", "value"),
-        [(field, value) for field, kind in FIELDS.items() for value in WRONG[kind]],
-        ids=lambda item: item[2] if isinstance(item, tuple) else repr(item),
-    )
-    def test_a_value_of_another_type_is_refused(
-        self, admin: Api, desk: Desk, field: tuple[str, str, str], value: Any
-    ) -> None:
+    @pytest.mark.parametrize("field", FIELDS, ids=" ".join)
+    def test_a_value_of_another_type_is_refused(self, admin: Api, desk: Desk, field: tuple[str, str, str]) -> None:
         method, path, name = field
-        body = REST.get(path, {}) | {name: value}
-        answer = admin(method, path, body, headers={"If-Match": "*"})
-        assert_problem(answer, 422, "invalid", name)
-        assert desk.sql("SELECT version, trading_mode FROM risk_configs") == [(1, "paper")]
-        assert desk.sql("SELECT count(*) FROM symbol_lockouts") == [(0,)]
+        for value in wrong_values(field):
+            with trying(value):
+                body = REST.get(path, {}) | {name: value}
+                answer = admin(method, path, body, headers={"If-Match": "*"})
+                assert_problem(answer, 422, "invalid", name)
+                assert desk.sql("SELECT version, trading_mode FROM risk_configs") == [(1, "paper")]
+                assert desk.sql("SELECT count(*) FROM symbol_lockouts") == [(0,)]
 
     @pytest.mark.parametrize("number", ["60.0", "6e1", "60.00", "600e-1", "6E+1", "-0.0"])
     def test_an_integer_is_written_as_one(self, operator: Api, number: str) -> None:
@@ -247,28 +242,24 @@ class TestExactTypes:
         assert_problem(operator.put("/mode", body), 422, "invalid", name)
 
 
+OTHER_TYPES: dict[str, list[str]] = {
+    "none": [""],
+    "text": ["text/plain", "text/json"],
+    "a form": ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"],
+    "another JSON": ["application/json-patch+json", "application/problem+json", "application/jsonp"],
+    "no media type": ["json", "*/*"],
+    "two": ["application/xml, application/json"],
+}
+
+
 class TestContentType:
     @ROUTES
-    @pytest.mark.parametrize(
-        "kind",
-        [
-            "",
-            "text/plain",
-            "text/json",
-            "application/x-www-form-urlencoded",
-            "multipart/form-data; boundary=x",
-            "application/json-patch+json",
-            "application/problem+json",
-            "application/jsonp",
-            "json",
-            "*/*",
-            "application/xml, application/json",
-        ],
-    )
-    def test_anything_but_json_is_refused(self, admin: Api, route: tuple[str, str], kind: str) -> None:
+    def test_anything_but_json_is_refused(self, admin: Api, route: tuple[str, str]) -> None:
         good = {"PUT /signal-layers": "true", "PUT /approval-config": "5"}.get(" ".join(route), '"x"')
-        answer = send(admin, *route, BODIES[route] % good, **{"Content-Type": kind})
-        assert_problem(answer, 415, "unsupported_media_type")
+        for kind in values_for(route, OTHER_TYPES):
+            with trying(kind):
+                answer = send(admin, *route, BODIES[route] % good, **{"Content-Type": kind})
+                assert_problem(answer, 415, "unsupported_media_type")
 
     @pytest.mark.parametrize(
         "kind", ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/json;v=1"]
