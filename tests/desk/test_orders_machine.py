@@ -1,4 +1,4 @@
-"""Ten thousand steps of everybody at the desk, on real PostgreSQL, beside a model of plain dicts.
+"""Five thousand steps of everybody at the desk, on real PostgreSQL, beside a model of plain dicts.
 
 After every step each order is where the model says, with exactly one event for each of its moves; what the gate
 lets pass is what `gate.decide` lets pass on the model, and by a short list of its own nothing that must not.
@@ -41,7 +41,7 @@ from tests.serving import TESTER, Desk
 
 withdraw = Dispatch({}, 60).cancel  # as the routes do it
 
-STEPS = 10_000
+STEPS = 5_000
 RUNS, EXAMPLES, LENGTH = 40, 10, 100  # some runs are cut short, and what is rare may need more of them
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -316,7 +316,7 @@ class DeskMachine(RuleBasedStateMachine):
         self.decide(order, "released", "alice", act)
 
     def somebody_tries_to_approve(self) -> None:
-        """Just when it has become impossible, or it would be rare in ten thousand steps."""
+        """Just when it has become impossible, or it would be rare."""
         for id_ in self.model.waiting[:1]:
             self.approve(list(self.model.orders).index(id_) * 8 + 7)
 
@@ -506,12 +506,12 @@ SETTINGS = settings(
     max_examples=EXAMPLES,
     stateful_step_count=LENGTH,
     deadline=None,
-    derandomize=False,  # the same steps again and again would not be ten thousand
+    derandomize=False,  # the same steps again and again would not be so many
     database=None,
     phases=[Phase.generate],  # a failure is shown as it was found: making it shorter would take many minutes
     suppress_health_check=list(HealthCheck),
 )
-# What ten thousand steps must have come across, or they were not the steps that were meant.
+# What so many steps must have come across, or they were not the steps that were meant.
 EXPECTED = {
     *(f"submitted: {outcome.value}" for outcome in gate.Outcome),
     *(f"blocked: {code.value}" for code in gate.ReasonCode),
@@ -524,9 +524,9 @@ EXPECTED = {
 }
 
 
-@pytest.mark.timeout(1800)  # two minutes where nothing else is done
+@pytest.mark.timeout(1800)  # a minute where nothing else is done
 @pytest.mark.usefixtures("any_machine")
-def test_ten_thousand_steps_go_as_the_model_says(shared_desk: Desk, app: Flask) -> None:
+def test_five_thousand_steps_go_as_the_model_says(shared_desk: Desk, app: Flask) -> None:
     desk_under_test[:] = [(shared_desk, app)]
     seen.clear()
     for _ in range(RUNS):

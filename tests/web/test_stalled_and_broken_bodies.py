@@ -79,7 +79,6 @@ def assert_ended(answer: bytes, status: int, kind: bytes) -> None:
 
 
 class TestABodyThatStalls:
-    @pytest.mark.alone
     def test_is_answered_after_a_while_and_its_connection_ends(self, server: Server, opened: Opener) -> None:
         who, engine = bearer(server), bearer(server, "engine")
         cut = "Content-Length: 100"
