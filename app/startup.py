@@ -21,19 +21,14 @@ RETRY_EVERY = 0.5
 CONNECT_TIMEOUT = 5  # seconds
 ANSWER_TIMEOUT = 5.0  # seconds; a pooler accepts connections and keeps their statements waiting for a server
 # What PgBouncer answers, in these words in every language, while it has no connection to PostgreSQL.
-POOLER_WAITS = (
-    "server_login_retry",
-    "server login has been failing",
-    "query_wait_timeout",
-    "server_connect_timeout",
-)
+POOLER_WAITS = ("server_login_retry", "query_wait_timeout")
 
 
-def wait_for_database(url: URL, name: str = "DATABASE_URL", *, timeout: float = DATABASE_TIMEOUT) -> None:
+def wait_for_database(url: URL, name: str = "DATABASE_URL") -> None:
     """Return once the database at `url` answers a query; log one line if it has to be waited for.
 
     Raises SettingsError immediately if the server answers but refuses this connection (a wrong password, no such
-    database), and after `timeout` seconds if it does not answer, refuses all connections or is starting up.
+    database), and after DATABASE_TIMEOUT if it does not answer, refuses all connections or is starting up.
     """
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     dsn = make_conninfo(plain, connect_timeout=CONNECT_TIMEOUT)
@@ -52,11 +47,11 @@ def wait_for_database(url: URL, name: str = "DATABASE_URL", *, timeout: float = 
                 if refusals > 1:  # the first may be that of a server that has come up since
                     raise SettingsError(f"{name}: the database refuses the connection: {reason}") from None
                 continue
-        if time.monotonic() - began >= timeout:
-            raise SettingsError(f"{name}: the database did not answer within {timeout:.0f} s: {reason}")
+        if time.monotonic() - began >= DATABASE_TIMEOUT:
+            raise SettingsError(f"{name}: the database did not answer within {DATABASE_TIMEOUT:.0f} s: {reason}")
         if not waits:
             waits = True
-            log.warning("the database does not answer yet, waiting for up to %.0f s: %s", timeout, reason)
+            log.warning("the database does not answer yet, waiting for up to %.0f s: %s", DATABASE_TIMEOUT, reason)
         time.sleep(RETRY_EVERY)
     if waits:
         log.warning("the database answers after %.1f s", time.monotonic() - began)

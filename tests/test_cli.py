@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app import accounts
+from app import accounts, startup
 from app.cli import main
 from app.embedded import EmbeddedPostgres
 from app.settings import Settings
@@ -146,7 +146,10 @@ def test_as_a_process_too(environment: Environment) -> None:
     )
 
 
-def test_a_database_that_cannot_be_reached_is_said_in_one_line_without_its_password(run: Run) -> None:
+def test_a_database_that_cannot_be_reached_is_said_in_one_line_without_its_password(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "DATABASE_TIMEOUT", 0.0)
     nowhere = {
         "DATABASE_URL": "postgresql://somebody:hunter2@127.0.0.1:1/desk",
         "PORT": str(free_port()),

@@ -59,10 +59,10 @@ def test_an_outage_of_five_minutes_has_six_lines(
     assert caplog.messages == [
         "nothing could be sent: connection refused",
         *(
-            f"nothing could be sent, for {minute * 60} s now, {minute * 60 + 1} failures: connection refused"
+            f"nothing could be sent, for {minute * 60} s now (failures: {minute * 60 + 1}): connection refused"
             for minute in range(1, 5)
         ),
-        "nothing could be sent: over after 299 s and 300 failures",
+        "nothing could be sent: over after 299 s (failures: 300)",
     ]
 
 
@@ -87,7 +87,7 @@ def test_another_outage_begins_with_a_line_of_its_own(
         assert not outage.is_on
     assert [message.partition(": ")[2] for message in caplog.messages] == [
         "connection refused",
-        "over after 0 s and 1 failures",
+        "over after 0 s (failures: 1)",
     ] * 2
 
 
@@ -162,7 +162,7 @@ def test_requests_of_an_outage_are_counted_in_one_line(
         clock.now += 2
     began, repeated = [record.getMessage() for record in caplog.records if record.name == "tests.requests"]
     assert began.startswith("requests get 503, the database does not answer: ")
-    assert repeated.startswith("requests get 503, the database does not answer, for 60 s now, 61 failures: ")
+    assert repeated.startswith("requests get 503, the database does not answer, for 60 s now (failures: 61): ")
     assert not any(record.exc_info for record in caplog.records)
 
 
@@ -178,9 +178,7 @@ def test_a_request_that_the_database_answers_ends_the_outage(
     assert outages.is_on, "it needs no database"
     assert operator.get("/mode").status_code == 200
     assert not outages.is_on
-    assert [message.rpartition(": ")[2] for message in caplog.messages[-2:]] == [
-        "over after 0 s and 1 failures"
-    ] * 2
+    assert [message.partition(": ")[2] for message in caplog.messages[-2:]] == ["over after 0 s (failures: 1)"] * 2
 
 
 # The real server

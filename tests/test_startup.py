@@ -15,7 +15,7 @@ from flask import Flask
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
-from app import schema
+from app import schema, startup
 from app.advisory_locks import LockHolder, holder_query
 from app.settings import SettingsError
 from app.startup import wait_for_database
@@ -95,17 +95,24 @@ def test_a_database_that_answers_is_not_mentioned(database: URL, caplog: pytest.
     assert caplog.messages == []
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "DATABASE_TIMEOUT", 0.6)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "url", ["postgresql+psycopg://a:b@127.0.0.1:1/x", "postgresql+psycopg://a:b@no-such-host.invalid/x"]
 )
 def test_gives_up_on_a_database_that_stays_away(url: str) -> None:
     with pytest.raises(SettingsError, match=r"^DATABASE_URL: the database did not answer within 1 s: .+$"):
-        wait_for_database(make_url(url), timeout=0.6)
+        wait_for_database(make_url(url))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_waits_for_a_server_that_is_starting_up_in_any_language() -> None:
     with refusing("57P03", "das Datenbanksystem startet") as url, pytest.raises(SettingsError) as refusal:
-        wait_for_database(url, timeout=0.6)
+        wait_for_database(url)
     assert "did not answer within 1 s: " in str(refusal.value)
     assert str(refusal.value).endswith("das Datenbanksystem startet")
 

@@ -146,8 +146,12 @@ def test_an_answer_to_head_is_that_to_get(operator: Api) -> None:
         assert head.data == b""
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_need_no_credential(app: Flask, desk: Desk, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("/healthz", {}), ("/readyz", {"leader": {"state": "unknown"}})],
+    ids=["/healthz", "/readyz"],
+)
+def test_probes_need_no_credential(app: Flask, desk: Desk, path: str, more: dict[str, object]) -> None:
     answer = app.test_client().get(path)
-    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"} | more)
     assert "Set-Cookie" not in answer.headers
