@@ -58,7 +58,7 @@ def test_it_works_and_the_page_follows_the_desk_whatever_else_the_browser_refuse
     expect(row(page, "TSLA")).to_be_visible()
     page.get_by_role("button", name="Halt trading").click()
     expect_mode(page, "HALTED")
-    assert sent == ["PUT"]
+    assert set(sent) == {"PUT"}  # more than one where the machine is slow: the page sends a halt again
     assert stored("mode") == "disabled"
 
 
@@ -79,14 +79,15 @@ def test_it_is_in_reach_at_the_end_of_a_long_page_on_a_phone(
     expect_mode(page, "HALTED")
 
 
-def test_a_double_click_halts_once_and_never_resumes(desk_page: Page, stored: Stored) -> None:
+def test_a_double_click_halts_once_and_never_resumes(desk_page: Page, server: Server, stored: Stored) -> None:
     sent = count_changes(desk_page, "/mode")
     awake(desk_page)
     desk_page.get_by_role("button", name="Halt trading").dblclick()
     expect_mode(desk_page, "HALTED")
     expect(dialog(desk_page)).to_be_hidden()
     assert stored("mode") == "disabled"
-    assert 1 <= len(sent) <= 2  # halting twice is harmless; nothing else was sent
+    assert set(sent) == {"PUT"}  # halting twice is harmless; nothing else was sent
+    assert server.sql("SELECT count(*) FROM audit_events WHERE action = 'mode.change'") == [(1,)]
 
 
 def test_it_still_works_when_the_page_believes_it_is_halted(
