@@ -10,6 +10,9 @@ DEV_READY := $(VENV)/.dev-ready
 FRONTEND_READY := $(VENV)/.frontend-ready
 FRONTEND_DEV_READY := $(VENV)/.frontend-dev-ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Linters of the API document, which look for no updates and send no telemetry.
+API_DOCUMENT := $(VENV)/openapi.json
+API_LINT := PATH="$(CURDIR)/$(BIN):$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true node_modules/.bin
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm --loglevel=error
 
 .PHONY: run demo test lint bench screenshots setup format clean
@@ -32,6 +35,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m app.web.openapi > $(API_DOCUMENT)
+	$(API_LINT)/redocly lint --max-problems=20 $(API_DOCUMENT)
+	$(API_LINT)/spectral lint --fail-severity=warn $(API_DOCUMENT)
 
 bench: setup
 	@sh tests/browser/ensure_chromium.sh $(BIN)

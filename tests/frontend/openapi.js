@@ -2,8 +2,6 @@
 
 import { execFileSync } from 'node:child_process';
 
-const PRINT = 'from app import strict_json; from app.web.openapi import document; print(strict_json.dumps(document()))';
-
 export default function setup({ provide }) {
-  provide('openapi', JSON.parse(execFileSync('.venv/bin/python', ['-c', PRINT], { encoding: 'utf8', maxBuffer: 2 ** 26 })));
+  provide('openapi', JSON.parse(execFileSync('.venv/bin/python', ['-m', 'app.web.openapi'], { encoding: 'utf8', maxBuffer: 2 ** 26 })));
 }

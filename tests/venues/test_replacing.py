@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.desk import approvals, config, orders
+from app.desk import approvals, config, orders, replacing
 from app.desk.actor import Actor
 from app.desk.dispatch import Dispatch
 from app.desk.errors import Conflict
@@ -56,17 +56,24 @@ def open_there(venue: Venue) -> list[str]:
     return [order["client_order_id"] for order in venue.orders.values() if order["status"] == "new"]
 
 
+def linked(app: Flask, order_id: uuid.UUID) -> dict[str, str | None]:
+    with app.app_context():
+        return replacing.links([str(order_id)])[str(order_id)]
+
+
 def test_the_new_one_is_sent_once_the_old_one_has_ended(
-    sent: uuid.UUID, replace: Replace, dispatch: Dispatch, venue: Venue, desk: Desk
+    app: Flask, sent: uuid.UUID, replace: Replace, dispatch: Dispatch, venue: Venue, desk: Desk
 ) -> None:
     new = replace(sent, 7)
     rounds(dispatch, desk, new)
     assert (status(desk, sent), status(desk, new)) == ("venue_canceled", "accepted")
     assert open_there(venue) == [venue_order_id(new)]
+    assert linked(app, sent) == {"replaces": None, "replaced_by": str(new)}
+    assert linked(app, new) == {"replaces": str(sent), "replaced_by": None}
 
 
 def test_of_two_at_once_one_takes_its_place(
-    sent: uuid.UUID, replace: Replace, dispatch: Dispatch, venue: Venue, desk: Desk
+    app: Flask, sent: uuid.UUID, replace: Replace, dispatch: Dispatch, venue: Venue, desk: Desk
 ) -> None:
     pair = at_once(lambda: replace(sent, 7), lambda: replace(sent, 8))
     rounds(dispatch, desk, *pair)
@@ -74,6 +81,8 @@ def test_of_two_at_once_one_takes_its_place(
     [other] = [order_id for order_id in pair if status(desk, order_id) == "canceled"]
     assert reasons(desk, other) == ["already_replaced"]
     assert len(open_there(venue)) == 1
+    [placed] = {*pair} - {other}
+    assert linked(app, sent)["replaced_by"] == str(placed)
 
 
 @pytest.fixture

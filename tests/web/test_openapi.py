@@ -90,6 +90,8 @@ def test_it_has_every_route_and_method_and_no_other(app: Flask) -> None:
 def test_operation_ids_are_unique() -> None:
     ids = [operation["operationId"] for _, _, operation in operations()]
     assert len(ids) == len(set(ids))
+    assert all(re.fullmatch("[a-z]+[A-Z][A-Za-z]*", one) for one in ids)
+    assert {"getOrders", "getOrder", "patchLockout", "postOrderCancel", "putApprovalConfig"} <= set(ids)
 
 
 def test_every_operation_that_writes_a_body_is_checked_against_its_form() -> None:

@@ -37,6 +37,8 @@ def document() -> Json:
             "description": "The operator's desk between trading engines and the broker. Bodies are read strictly:"
             " exact types (an integer is not 5.0), no unknown key, no duplicate key, no NaN."
             " Times are RFC 3339 in UTC, amounts and prices decimal strings. Errors are RFC 9457 problem details.",
+            "contact": {"name": "Countersign"},
+            "license": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"session": []}],

@@ -28,7 +28,7 @@ class Example:
 
     answer: Any = None
     body: Json | None = None
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str | int] = field(default_factory=dict)
 
 
 APPROVAL = {"auto_approve_paper": False, "require_approval_for_live": True, "approval_timeout_minutes": 30}
@@ -144,8 +144,10 @@ def _list(item: Json) -> Json:
     return {"items": [item], "next": None}
 
 
-OF_ORDER, OF_LOCKOUT = {"order_id": ORDER_ID}, {"lockout_id": LOCKOUT_ID}
+OF_ORDER: Mapping[str, str | int] = {"order_id": ORDER_ID}
+OF_LOCKOUT: Mapping[str, str | int] = {"lockout_id": LOCKOUT_ID}
 
+# By method and path below the prefix.
 EXAMPLES: Mapping[str, Example] = {
     "get approval-config": Example(APPROVAL),
     "put approval-config": Example(APPROVAL, {"auto_approve_paper": False}),
@@ -164,8 +166,8 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     "delete lockouts/{lockout_id}": Example(parameters=OF_LOCKOUT),
     "post orders": Example(ORDER, NEW_ORDER),
-    "get orders": Example(_list(RELEASED), parameters={"status": "released", "limit": "1"}),
-    "get orders/{order_id}": Example(RELEASED, parameters=OF_ORDER | {"wait": "30"}),
+    "get orders": Example(_list(RELEASED), parameters={"status": "released", "limit": 1}),
+    "get orders/{order_id}": Example(RELEASED, parameters={**OF_ORDER, "wait": 30}),
     "post orders/{order_id}/cancel": Example(CANCELED, parameters=OF_ORDER),
     "get approvals": Example(_list(WAITING)),
     "post approvals/{order_id}/approve": Example(RELEASED, {"note": "saw it too"}, OF_ORDER),
@@ -195,15 +197,15 @@ EXAMPLES: Mapping[str, Example] = {
             ]
         },
     ),
-    "get audit": Example(_list(EVENT), parameters={"action": "lockout.create", "limit": "1"}),
+    "get audit": Example(_list(EVENT), parameters={"action": "lockout.create", "limit": 1}),
     "get state": Example(STATE),
     "get history": Example(_history()),
 }
 
 
-def add_to(operation: Json) -> None:
-    """The example of an operation, where OpenAPI has its place for it."""
-    example = EXAMPLES.get(operation["operationId"])
+def add_to(operation: Json, name: str) -> None:
+    """The example of the operation `name`, where OpenAPI has its place for it."""
+    example = EXAMPLES.get(name)
     if example is None:
         return
     operation["parameters"] = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from app.desk import audit
 from app.domain.lifecycle import OrderStatus
 from app.domain.roles import Act, Role, may
@@ -325,10 +327,12 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
     description: str | None = None,
 ) -> Json:
     """`again` says what a 200 means where 201 is the rule; `content` is there where the answer is not JSON."""
+    name = path.removeprefix(f"{API}/")
     operation: Json = {
-        "operationId": f"{method} {path}".replace(f"{API}/", ""),
+        "operationId": operation_id(method, name),
         "tags": [tag],
         "summary": summary,
+        "description": description or f"{summary}.",
     }
     if body:
         operation["requestBody"] = {
@@ -340,8 +344,6 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
         operation["security"] = [{"bearer": []}, {"session": [], "csrf": []}]
     if parameters:
         operation["parameters"] = list(parameters)
-    if description:
-        operation["description"] = description
     if answer_schema:
         content = {"application/json": {"schema": ref(answer_schema)}}
     answered = {"content": content} if content else {}
@@ -359,8 +361,14 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
             "content": {"application/problem+json": {"schema": ref("Problem")}},
         }
     operation |= {"x-roles": _roles(method, path), "responses": responses}
-    examples.add_to(operation)
+    examples.add_to(operation, f"{method} {name}")
     return operation
+
+
+def operation_id(method: str, name: str) -> str:
+    """An identifier: `patch lockouts/{lockout_id}` is patchLockout, `get approval-config` getApprovalConfig."""
+    words = re.sub(r"(\w)s/\{\w+\}", r"\1", name)
+    return method + "".join(word.capitalize() for word in re.split(r"\W+", words))
 
 
 def _roles(method: str, path: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from app.domain.risk import MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS, TradingMode
@@ -28,8 +29,8 @@ BEYOND = 10**MAX_INTEGER_DIGITS
 WHITE = r"\t-\r\u001c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
-# Text needs a character that is seen. Beyond U+FFFF an escape would need a flag that not every engine sets.
-_UNSEEN = "".join(c if c == "-" or ord(c) > 0xFFFF else f"\\u{ord(c):04x}" for c in INVISIBLE)
+# A character that is seen. Up to U+FFFF: beyond it an escape would need a flag that not every engine sets.
+_UNSEEN = "".join(c if c == "-" else f"\\u{ord(c):04x}" for c in re.split("[\U00010000-\U0010ffff]", INVISIBLE)[0])
 VISIBLE: Json = {"pattern": f"[^{_UNSEEN}]"}
 
 
