@@ -178,8 +178,11 @@ def manage_accounts(granted: Roles, environment: Environment, url: str) -> None:
     """What admins do with accounts, and everybody with their own: by the command, and on the pages."""
     for name in ("bob", "carol"):
         said(countersign(environment, "user", "add", name, "--role", "viewer", "--password-stdin", given=PASSWORD))
-    for command in (("set-role", "bob", "operator"), ("deactivate", "bob"), ("reactivate", "bob")):
-        said(countersign(environment, "user", *command))
+    said(countersign(environment, "user", "set-role", "bob", "operator"))
+    said(countersign(environment, "token", "add", "bobs-bot", "--role", "engine", "--owner", "bob"))
+    for command in ("deactivate", "reactivate"):
+        said(countersign(environment, "user", command, "bob"))
+    said(countersign(environment, "token", "owner", "bobs-bot", "alice"))
     password = said(countersign(environment, "user", "reset-password", "carol")).strip()
     secret, spare = "", ""
 
@@ -203,8 +206,9 @@ def manage_accounts(granted: Roles, environment: Environment, url: str) -> None:
         post("/account/second-factor/confirm", secret=secret, code=code())
         codes = post("/account/second-factor/recovery-codes", code=code())
         spare = re.findall(r"[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}", codes)[0]
+        rows(granted.url, "UPDATE web_sessions SET confirmed_at = confirmed_at - interval '11 minutes'")
         for required in ("true", "false"):
-            live = {"required": required, "confirmed": "yes", "totp_code": code()}
+            live = {"required": required, "confirmed": "yes", "totp_code": code(), "current_password": password}
             post("/accounts/second-factor-for-live", **live)
         post("/account/sessions/end-all")
         assert sign_in(browser, "alice", password).headers["Location"].startswith("/login/code")
