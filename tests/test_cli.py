@@ -27,6 +27,7 @@ from app.settings import Settings
 from tests.at_once import Caller, results_of
 from tests.commands import Environment, bare, countersign, on_database, refused, said
 from tests.database import connect, new_database
+from tests.desk.orders import actor_of, place_waiting
 from tests.serving import SECRET_KEY, Desk, Server, free_port
 
 ME = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
@@ -588,6 +589,37 @@ def test_tokens_are_listed_less_those_that_were_revoked(run: Run, desk: Desk) ->
     [line] = said(run("token", "list")).splitlines()
     assert line.split() == [held, "bot", "engine", "never", "used", "owner", "ada"]
     assert revoked in said(run("token", "list", "--all"))
+
+
+def test_what_a_deactivation_suspends_is_printed_and_resumed_with_another_owner(run: Run, desk: Desk) -> None:
+    for name, role in (("ada", "admin"), ("olga", "operator"), ("bob", "operator")):
+        desk.add_user(name, role)
+    bot = desk.add_token("bot", "engine", owner="olga").partition(".")[0]
+    desk.add_token("script", "operator", owner="olga")
+    place_waiting(desk, actor_of(desk, "bot"), 2)
+    done = run("user", "set-role", "olga", "viewer")
+    assert [line.split() for line in said(done).splitlines()] == [
+        ["stopped", "bot", "engine", "2", "pending", "orders", "canceled"],
+        ["stopped", "script", "operator", "0", "pending", "orders", "canceled"],
+    ]
+    assert "suspended" in next(line for line in said(run("token", "list")).splitlines() if bot in line)
+    assert said(run("user", "set-role", "olga", "operator")).split() == ["resumed", "bot", "resumed", "script"]
+    assert "stopped  bot" in said(run("user", "deactivate", "olga"))
+    moved = run("token", "owner", "bot", "bob")
+    assert (said(moved), moved.stderr) == ("resumed  bot\n", "bob owns bot now\n")
+    assert said(run("user", "reactivate", "olga")) == "resumed  script\n"
+    assert run("token", "owner", "bot", "bob").stderr == "bob owns bot already\n"
+    assert "no person named nobody" in refused(run("token", "owner", "bot", "nobody"))
+    assert "no account named nobody" in refused(run("token", "owner", "nobody", "bob"))
+
+
+def test_the_command_line_controls_nothing(run: Run, desk: Desk) -> None:
+    said(run("user", "add", "ada", "--role", "admin", "--password-stdin", given="a horse, a horse\n"))
+    said(run("token", "add", "bot", "--role", "engine"))
+    assert desk.sql(
+        "SELECT count(*) FROM accounts WHERE created_by_id IS NULL AND password_set_by_id IS NULL"
+    ) == [(2,)]
+    assert desk.sql("SELECT created_by_id FROM tokens") == [(None,)]
 
 
 def test_the_command_does_not_go_live_where_that_takes_a_second_factor_and_lifts_it_on_the_record(

@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 from limits import RateLimitItem
 
+from app.domain.control import SelfApproval
 from app.domain.notices import Kind
 from app.settings import PROJECT, Settings, SettingsError
 from tests.at_once import results_of
@@ -125,6 +126,16 @@ def test_the_bounds_themselves_are_accepted() -> None:
     for name, values in {"PORT": (1, 65_535), "WEB_CONCURRENCY": (1, 256), "TRUSTED_PROXIES": (0, 10)}.items():
         for value in values:
             read(**{name: str(value)})
+
+
+def test_a_person_alone_may_approve_for_themselves_on_the_embedded_database_or_where_it_is_set() -> None:
+    own = {"DATABASE_URL": URL, "SECRET_KEY": SECRET}
+    assert read().self_approval is SelfApproval.ALONE
+    assert read(**own).self_approval is SelfApproval.NEVER
+    assert read(SELF_APPROVAL="never").self_approval is SelfApproval.NEVER
+    assert read(**own, SELF_APPROVAL=" Alone ").self_approval is SelfApproval.ALONE
+    for wrong in ("always", "true", "1", "alone,never"):
+        assert refusal(SELF_APPROVAL=wrong) == f"SELF_APPROVAL must be one of never, alone, not {wrong!r}"
 
 
 @pytest.mark.parametrize("name", ["READ_RATE", "FAILED_CREDENTIAL_RATE"])

@@ -44,7 +44,8 @@ MOVE = """
                same || jsonb_build_object('status', 'pending_approval', 'decided_at', NULL, 'decided_by', NULL),
                same || jsonb_build_object('status', status, 'decided_by', decided_by, 'decided_at',
                    to_char(decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
-                   || CASE WHEN self_approved THEN jsonb_build_object('self_approved', true) ELSE jsonb_build_object() END,
+                   || CASE WHEN self_approved THEN jsonb_build_object('self_approved', true)
+                           ELSE jsonb_build_object() END,
                decision_note, :request_id
         FROM moved, LATERAL (SELECT jsonb_build_object(
             'engine', engine, 'client_order_id', client_order_id, 'ticker', ticker) AS same) AS unchanged

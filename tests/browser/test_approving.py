@@ -201,7 +201,7 @@ def test_nobody_approves_an_order_of_their_own_engine(
         "UPDATE accounts SET owner_id = (SELECT id FROM accounts WHERE name = 'olga') WHERE name = 'momentum-bot'"
     )
     approve(page, "AAPL").click()
-    expect(order(page, "AAPL")).to_contain_text("nobody approves an order of an engine that they own")
+    expect(order(page, "AAPL")).to_contain_text("another person must approve its orders")
     expect(approve(page, "AAPL")).to_be_focused()
     assert status(server) == "pending_approval"
 

@@ -151,7 +151,7 @@ export class Desk extends Rules {
   approve(id, note) {
     const order = this.#found(id);
     if (this.owners[order.engine] === this.who.name) {
-      throw new Refusal(403, 'own_engine', 'nobody approves an order of an engine that they own');
+      throw new Refusal(403, 'own_engine', 'you control this engine: another person must approve its orders');
     }
     this.#mustStillWait(order);
     const reasons = this.#blockers(order);
