@@ -1,14 +1,19 @@
-"""What keeps a processor busy, beside a server of greenlets."""
+"""CPU-bound work in a server of greenlets: in gevent's thread pool, or in pieces between which others run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
 from typing import ParamSpec, TypeVar, cast
 
+import gevent
 from gevent import get_hub, monkey
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+SLICE = 0.005  # seconds of work after which other greenlets run
 
 
 def aside(work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -20,3 +25,14 @@ def aside(work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Ar
     if monkey.is_module_patched("threading"):
         return cast("Result", get_hub().threadpool.apply(work, args, kwargs))
     return work(*args, **kwargs)
+
+
+def in_slices(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items; other greenlets run whenever work on them has taken SLICE, so none waits for all of it."""
+    cooperates = monkey.is_module_patched("threading")
+    began = perf_counter()
+    for item in items:
+        yield item
+        if cooperates and perf_counter() - began > SLICE:
+            gevent.sleep(0)
+            began = perf_counter()

@@ -12,7 +12,7 @@ from functools import partial
 
 import click
 
-from app import accounts, create_app, database_url, embedded, messenger, people, second_factor, strict_json
+from app import accounts, create_app, database_url, embedded, messenger, people, second_factor
 from app.command import Command, desk, fail, log_of_commands, me, migrate, say, valid
 from app.desk import audit, config, lockouts, moves, sealing
 from app.desk.errors import Conflict, Invalid
@@ -315,7 +315,7 @@ class ModeCommand(click.Command):
 def mode(to: str | None, reason: str | None) -> None:
     """Print the trading mode, or change it. `disabled` halts and needs no reason."""
     with desk(halts=to == TradingMode.DISABLED):
-        present = TradingMode(config.read().trading_mode)
+        present = config.trading_mode()
         if to == TradingMode.DISABLED:
             present = _halt(reason)
         elif to is not None:
@@ -380,8 +380,8 @@ def audit_group() -> None:
 def audit_tail(count: int) -> None:
     """The latest events, oldest first, one JSON object to a line."""
     with desk():
-        for event in reversed(audit.events(limit=count)):
-            click.echo(strict_json.dumps(audit.as_json(event)))
+        for _, event in reversed(audit.events(limit=count, whole=True)):
+            click.echo(event)
 
 
 @audit_group.command("head")

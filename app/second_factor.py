@@ -338,7 +338,7 @@ def _new_recovery_codes(session: Session, account_id: int) -> list[str]:
 
 def is_required() -> bool:
     """Whether going live takes a second factor."""
-    return config.read().second_factor_for_live
+    return config.second_factor_for_live()
 
 
 def for_mode(actor: Actor, to: TradingMode, written: str | None) -> Proof | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import ColumnElement, func, insert, literal_column, select
 from sqlalchemy.orm import Session
 
 from app.desk.actor import Actor
-from app.desk.times import rfc3339
+from app.desk.errors import NotFound
+from app.desk.times import RFC3339
 from app.desk.transaction import reading
 from app.models import AuditEvent
 
@@ -87,26 +88,51 @@ def record(
     )
 
 
-def as_json(event: AuditEvent) -> Json:
-    """An audit event as JSON; `before` and `after` are None where the thing did not exist."""
-    return {
-        "id": event.id,
-        "created_at": rfc3339(event.created_at),
-        "actor": event.actor,
-        "action": event.action,
-        "subject": event.subject,
-        "before": event.before,
-        "after": event.after,
-        "note": event.note,
-        "request_id": event.request_id,
-    }
+MAX_LISTED = 4096  # bytes of `before` or `after`, as text
+COMPRESSED = 4 * MAX_LISTED  # what has as many even as it is stored is not decompressed to find out
+
+# An event as JSON text, written by the database: a whole configuration may have a mebibyte. `before` and `after`
+# are null where the thing did not exist, and where either is too large for a list.
+IS_LARGE = (
+    f"CASE WHEN pg_column_size({{0}}) > {COMPRESSED} THEN true ELSE octet_length({{0}}::text) > {MAX_LISTED} END"
+)
+WRITTEN = f"""
+    json_build_object('id', id, 'created_at', {RFC3339.format("created_at")}, 'actor', actor, 'action', action,
+        'subject', subject, 'before', CASE WHEN NOT {{is_large}} THEN before END,
+        'after', CASE WHEN NOT {{is_large}} THEN after END, 'note', note, 'request_id', request_id,
+        'truncated', {{is_large}})::text
+"""
+LISTED: ColumnElement[str] = literal_column(
+    WRITTEN.format(
+        is_large=f"(coalesce({IS_LARGE.format('before')}, false) OR coalesce({IS_LARGE.format('after')}, false))"
+    )
+)
+WHOLE: ColumnElement[str] = literal_column(WRITTEN.format(is_large="false"))
+NO_SUCH = "there is no such event"
+
+
+def event(event_id: int) -> str:
+    """One event as JSON text, whole. Raises NotFound."""
+    with reading() as session:
+        found: str | None = session.scalar(select(WHOLE).where(AuditEvent.id == event_id))
+    if found is None:
+        raise NotFound(NO_SUCH)
+    return found
 
 
 def events(
-    *, action: str | None = None, actor: str | None = None, before_id: int | None = None, limit: int = 50
-) -> Sequence[AuditEvent]:
-    """Up to `limit` events, newest first; `before_id` continues after an earlier page."""
-    query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
+    *,
+    action: str | None = None,
+    actor: str | None = None,
+    before_id: int | None = None,
+    limit: int = 50,
+    whole: bool = False,
+) -> Sequence[tuple[int, str]]:
+    """Up to `limit` events, newest first: the id of each, and the event as JSON text, cut unless `whole`.
+
+    `before_id` continues after an earlier page.
+    """
+    query = select(AuditEvent.id, WHOLE if whole else LISTED).order_by(AuditEvent.id.desc()).limit(limit)
     if action is not None:
         query = query.where(AuditEvent.action == action)
     if actor is not None:
@@ -114,7 +140,7 @@ def events(
     if before_id is not None:
         query = query.where(AuditEvent.id < before_id)
     with reading() as session:
-        return session.scalars(query).all()
+        return [(event_id, written) for event_id, written in session.execute(query)]
 
 
 def latest_id(session: Session) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy import Text, bindparam, column, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from app.desk import audit, moves
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Forbidden, Invalid, Stale
+from app.desk.times import RFC3339
 from app.desk.transaction import changing_rules, reading
 from app.domain.risk import (
     SECTIONS,
@@ -50,12 +51,20 @@ class ModeChange:
     current: TradingMode
 
 
-def active_row(session: Session, *, lock: bool = False) -> RiskConfig:
-    """The active configuration row. Raises Conflict `config_missing` when someone has removed it by hand."""
+NO_CONFIG = "there is no active risk configuration: nothing can be released"
+
+
+def active_row(session: Session, *, lock: bool = False, with_config: bool = True) -> RiskConfig:
+    """The active configuration row, without the JSON itself unless `with_config`: it may have a mebibyte.
+
+    Raises Conflict `config_missing` when someone has removed it by hand.
+    """
     query = select(RiskConfig).where(text("is_active")).execution_options(populate_existing=True)
+    if not with_config:
+        query = query.options(defer(RiskConfig.config, raiseload=True))
     row: RiskConfig | None = session.scalar(query.with_for_update() if lock else query)
     if row is None:
-        raise Conflict("there is no active risk configuration: nothing can be released", "config_missing")
+        raise Conflict(NO_CONFIG, "config_missing")
     return row
 
 
@@ -65,14 +74,44 @@ def read() -> RiskConfig:
         return active_row(session)
 
 
+# Written by the database: to read a mebibyte of JSON and write it again would hold up the worker.
+WRITTEN = text(
+    f"""
+    SELECT version, json_build_object('trading_mode', trading_mode, 'config', config, 'version', version,
+                                      'updated_at', {RFC3339.format("updated_at")}, 'updated_by', updated_by)::text
+    FROM risk_configs WHERE is_active
+    """  # noqa: S608 - made of constants
+)
+
+
+def written() -> tuple[int, str]:
+    """The version of the active row, and the row as JSON text."""
+    with reading() as session:
+        found = session.execute(WRITTEN).one_or_none()
+    if found is None:
+        raise Conflict(NO_CONFIG, "config_missing")
+    version, row = found
+    return version, row
+
+
+def trading_mode() -> TradingMode:
+    with reading() as session:
+        return TradingMode(active_row(session, with_config=False).trading_mode)
+
+
+def second_factor_for_live() -> bool:
+    with reading() as session:
+        return active_row(session, with_config=False).second_factor_for_live
+
+
 def approval_config() -> OperatorApproval:
     """The approval settings in force. Raises Conflict `config_invalid` where they cannot be read."""
-    return _section_in_force(read(), OperatorApproval, "operator_approval")
+    return _section_in_force(OperatorApproval, "operator_approval")
 
 
 def signal_layers() -> SignalLayers:
     """The signal layers in force. Raises Conflict `config_invalid` where they cannot be read."""
-    return _section_in_force(read(), SignalLayers, "signal_layers")
+    return _section_in_force(SignalLayers, "signal_layers")
 
 
 def change_approval_config(actor: Actor, changes: dict[str, Any]) -> OperatorApproval:
@@ -90,12 +129,23 @@ def change_signal_layers(actor: Actor, changes: dict[str, Any]) -> SignalLayers:
     return _merge(actor, SignalLayers, "signal_layers", changes, "signal_layers.change")
 
 
-def _section_in_force(row: RiskConfig, kind: type[Section], name: str) -> Section:
-    stored = row.config.get(name, {})
+def known_sections(session: Session) -> dict[str, Any]:
+    """The stored configuration less the sections that mean nothing to the gate, however large these are."""
+    query = text("SELECT key, value FROM risk_configs, jsonb_each(config) WHERE is_active AND key = ANY (:names)")
+    typed = query.columns(column("key", Text), column("value", JSONB))
+    rows = session.execute(typed, {"names": [*SECTIONS]}).all()
+    return {row.key: row.value for row in rows}
+
+
+def _section_in_force(kind: type[Section], name: str) -> Section:
+    with reading() as session:
+        active_row(session, with_config=False)  # or there is none
+        stored = known_sections(session)
+    section = stored.get(name, {})
     try:
-        return read_section(kind, name, stored)[0]
+        return read_section(kind, name, section)[0]
     except ConfigInvalid as error:
-        raise Conflict(f"{error}; {_how_to_fix(name, stored)}", "config_invalid") from error
+        raise Conflict(f"{error}; {_how_to_fix(name, section)}", "config_invalid") from error
 
 
 def unreadable_keys(name: str, stored: Any) -> list[str]:
@@ -252,7 +302,7 @@ def change_mode(
         actor.require(Act.GO_LIVE, "going live takes an admin, and a token only if it was made with --allow-live")
     with changing_rules(actor, halts=to is TradingMode.DISABLED) as session:
         actor.require_credential(session)
-        row = active_row(session, lock=True)
+        row = active_row(session, lock=True, with_config=False)
         present = TradingMode(row.trading_mode)
         if to is not TradingMode.DISABLED:
             if present is not leaving:
@@ -294,7 +344,7 @@ def require_second_factor_for_live(actor: Actor, required: bool, second_factor: 
     with changing_rules(actor) as session:
         actor.require_credential(session)
         actor.require_confirmation(session)
-        row = active_row(session, lock=True)
+        row = active_row(session, lock=True, with_config=False)
         if second_factor is not None:
             second_factor.spend(session)
         if row.second_factor_for_live == required:
@@ -311,7 +361,7 @@ def mode_of_account() -> TradingMode:
     is disabled it is the one that was left for that, so that nobody is shown the account of real money who did not
     trade it; paper where the record does not say."""
     with reading() as session:
-        present = TradingMode(active_row(session).trading_mode)
+        present = TradingMode(active_row(session, with_config=False).trading_mode)
         if present is not TradingMode.DISABLED:
             return present
         changes = select(AuditEvent.before, AuditEvent.after).where(AuditEvent.action == "mode.change")

@@ -306,7 +306,7 @@ class Dispatch:
             raise Decided(old)
         if errors := {name: ["has no place in this order"] for name in _out_of_place(row, changes)}:
             raise Invalid(errors)
-        if row.trading_mode != (mode := config.read().trading_mode) and not again:
+        if row.trading_mode != (mode := config.trading_mode().value) and not again:
             raise Conflict(f"the order is of the mode {row.trading_mode}, and the mode is {mode}", "mode_changed")
         same = {name: getattr(row, name) for name in orders.SENT}
         sent = {**same, **changes, "client_order_id": client_order_id}

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
+from app.aside import in_slices
 from app.desk import approvals, audit, config, lockouts, order_lists, orders, rules
 from app.desk.times import rfc3339
 from app.desk.transaction import reading
@@ -34,7 +35,8 @@ def snapshot() -> dict[str, Any]:
     next, and `approvals_by_ticker` and `approvals_total` count all that wait.
     """
     with reading() as session:
-        row = config.active_row(session)
+        row = config.active_row(session, with_config=False)
+        stored = config.known_sections(session)
         active = lockouts.active(session, limit=MOST_LOCKOUTS)
         total = len(active)
         if total == MOST_LOCKOUTS:
@@ -46,13 +48,13 @@ def snapshot() -> dict[str, Any]:
         waiting = approvals.waiting(session, now, desk, limit=MOST_APPROVALS)
         return {
             "trading_mode": row.trading_mode,
-            "config_error": _config_error(row.config),
-            "config_warnings": _warnings(row.config),
-            "approval_config": _section(row.config, OperatorApproval, "operator_approval"),
-            "signal_layers": _section(row.config, SignalLayers, "signal_layers"),
-            "lockouts": [lockouts.as_json(lockout) for lockout in active],
+            "config_error": _config_error(stored),
+            "config_warnings": _warnings(stored),
+            "approval_config": _section(stored, OperatorApproval, "operator_approval"),
+            "signal_layers": _section(stored, SignalLayers, "signal_layers"),
+            "lockouts": [lockouts.as_json(lockout) for lockout in in_slices(active)],
             "lockouts_total": total,
-            "approvals": [_waiting(*found) for found in waiting],
+            "approvals": [_waiting(*found) for found in in_slices(waiting)],
             "approvals_by_ticker": by_ticker,
             "approvals_total": sum(by_ticker.values()),
             "recent_orders": order_lists.recent(session, limit=MOST_RECENT_ORDERS),

@@ -15,6 +15,7 @@ from flask import Blueprint, Response, current_app, request, url_for
 from app import second_factor, strict_json
 from app.desk import audit, config, lockouts
 from app.desk.dispatch import Dispatch
+from app.desk.errors import NotFound
 from app.desk.times import rfc3339
 from app.domain.risk import TradingMode
 from app.forms import (
@@ -31,6 +32,7 @@ from app.web import venues
 from app.web.body import (
     answer,
     answer_unless_known,
+    answer_written,
     page_of,
     read_choice,
     read_form,
@@ -49,7 +51,7 @@ from app.web.guard import actor
 from app.web.permissions import API
 
 OUTSTANDING = ("sending", "unknown", "on_the_way", "open_orders", "open_orders_total", "silent_since")
-VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 blueprint = Blueprint("api", __name__, url_prefix=API)
 
@@ -78,8 +80,8 @@ def put_signal_layers() -> Response:
 
 @blueprint.get("/config")
 def get_config() -> Response:
-    row = config.read()
-    return answer_unless_known(strict_json.dumps(_config_json(row)), str(row.version))
+    version, row = config.written()
+    return answer_unless_known(row, str(version))
 
 
 @blueprint.put("/config")
@@ -99,7 +101,7 @@ def _expected_versions() -> frozenset[int] | None:
     if request.headers["If-Match"].strip() == "*":
         return None
     tags = request.if_match.as_set(include_weak=False)
-    return frozenset(int(tag) for tag in tags if VERSION.fullmatch(tag or ""))  # the tag "" is read as None
+    return frozenset(int(tag) for tag in tags if NUMBER.fullmatch(tag or ""))  # the tag "" is read as None
 
 
 def _config_json(row: RiskConfig) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def _config_json(row: RiskConfig) -> dict[str, Any]:
 
 @blueprint.get("/mode")
 def get_mode() -> Response:
-    return answer({"trading_mode": config.read().trading_mode})
+    return answer({"trading_mode": config.trading_mode()})
 
 
 @blueprint.put("/mode")
@@ -204,8 +206,16 @@ def get_audit() -> Response:
         before_id=read_number_cursor(),
         limit=limit + 1,
     )
-    items = [audit.as_json(event) for event in events]
-    return answer(page_of(items, limit, write_cursor(items[limit - 1]["id"]) if len(items) > limit else None))
+    following = write_cursor(events[limit - 1][0]) if len(events) > limit else None
+    items = ",".join(event for _, event in events[:limit])
+    return answer_written(f'{{"items":[{items}],"next":{strict_json.dumps(following)}}}')
+
+
+@blueprint.get("/audit/<event_id>")
+def get_audit_event(event_id: str) -> Response:
+    if not NUMBER.fullmatch(event_id):
+        raise NotFound(audit.NO_SUCH)
+    return answer_written(audit.event(int(event_id)))
 
 
 @blueprint.get("/state")

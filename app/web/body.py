@@ -56,6 +56,11 @@ def answer_unless_known(text: str | bytes, tag: str, **more: str) -> Response:
     return _written(text, HTTPStatus.OK, headers)
 
 
+def answer_written(text: str) -> Response:
+    """The same of what is JSON already."""
+    return _written(text, HTTPStatus.OK, None)
+
+
 class Written(Response):
     """An answer whose headers are as they go out: their length is known, and a Location is an address already. To
     find that out anew is a fifteenth of what an order takes."""

@@ -21,7 +21,8 @@ from app import accounts
 from app.accounts import Claim
 from app.settings import Settings
 from app.sign_in import network
-from app.web.errors import Refusal
+from app.web.errors import BUSY, Refusal
+from app.web.permissions import LARGE_READS, LISTS
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -34,6 +35,10 @@ MOST_AT_ONCE = 200
 PART = 4096  # bytes of a body
 LARGEST = MOST_AT_ONCE // 2  # as which a larger one counts, or it could never come in
 MOST_KNOWN = 10_000  # credentials
+LARGE_READS_AT_ONCE = 2
+LISTS_AT_ONCE = 3
+MAX_QUEUE = 64
+SLOT_TIMEOUT = 5.0  # seconds
 IDS_ARE_GOOD_FOR = 1.0  # seconds
 
 
@@ -60,6 +65,28 @@ class Rate:
         return max(1, int(self.limiter.get_window_stats(limit, key).reset_time - time.time()) + 1)
 
 
+class Slots:
+    """At most `most` at a time; up to MAX_QUEUE others wait for a slot, for SLOT_TIMEOUT seconds."""
+
+    def __init__(self, most: int) -> None:
+        self._slots = threading.Semaphore(most)
+        self._waiting = 0
+
+    def take(self) -> bool:
+        if self._slots.acquire(blocking=False):
+            return True
+        if self._waiting >= MAX_QUEUE:
+            return False
+        self._waiting += 1
+        try:
+            return self._slots.acquire(timeout=SLOT_TIMEOUT)
+        finally:
+            self._waiting -= 1
+
+    def give_back(self) -> None:
+        self._slots.release()
+
+
 class Bounds:
     """Those of this process."""
 
@@ -72,11 +99,25 @@ class Bounds:
         self._ids_read_at = -IDS_ARE_GOOD_FOR
         self._under_way: Counter[Key] = Counter()
         self._lock = threading.Lock()
+        self._large_reads = Slots(LARGE_READS_AT_ONCE)
+        self._lists = Slots(LISTS_AT_ONCE)
 
     def read(self, key: Key) -> None:
         """Count a read of this credential. Raises Refusal."""
         if seconds := self._reads.hit(key if isinstance(key, str) else key.hex()):
             raise _not_yet("too_many_reads", "this credential reads too often", seconds)
+
+    def take_slot(self, route: tuple[str, str]) -> None:
+        """Wait for a slot where this read is a large one, until the request is over. Raises Refusal.
+
+        What is worked at keeps others waiting, a halt among them: those that wait here do not.
+        """
+        slots = self._large_reads if route in LARGE_READS else self._lists if route in LISTS else None
+        if slots is None:
+            return
+        if not slots.take():
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, BUSY, "busy", {"Retry-After": "1"})
+        g.slots = slots
 
     # Guessing
 
@@ -131,6 +172,8 @@ class Bounds:
 
     def end(self) -> None:
         """This request is answered."""
+        if slots := g.pop("slots", None):
+            slots.give_back()
         if found := g.pop("under_way", None):
             key, cost = found
             with self._lock:

@@ -58,7 +58,7 @@ def get_configurations() -> Response:
     except Refusal:
         found = None
     known = CONFIGURATIONS | (found if isinstance(found, dict) else {})
-    halted = config.read().trading_mode == TradingMode.DISABLED
+    halted = config.trading_mode() is TradingMode.DISABLED
     return answer(known | {"suspend_trade": halted or bool(known["suspend_trade"])})
 
 

@@ -160,6 +160,7 @@ def _admit(actor: Actor, route: tuple[str, str], right: Right) -> None:
         raise Refusal(HTTPStatus.FORBIDDEN, "people do this themselves: sign in, no token may", "in_person")
     if route[0] == "GET":
         bounds().read(actor.token_id or actor.session_hash or "")
+        bounds().take_slot(route)
 
 
 def _begin(route: tuple[str, str], shown: accounts.Claim | None) -> bool:

@@ -11,12 +11,13 @@ from flask import (
     Blueprint,
     g,
     redirect,
-    render_template,
     request,
+    stream_template,
     url_for,
 )
 
-from app import second_factor
+from app import second_factor, strict_json
+from app.aside import in_slices
 from app.desk import approvals, audit, config, lockouts, orders, state
 from app.desk.actor import Actor
 from app.desk.errors import DeskError, Forbidden
@@ -97,9 +98,14 @@ def _trading_page(lockout_form: LockoutForm) -> str:
     shown = snapshot()
     # Whoever could go live hears at once that they first need a second factor, not after all has been typed.
     lacks = actor().may(Act.GO_LIVE) and not second_factor.has(actor())
-    return render_template(
+    return _rendered(
         "trading.html", state=shown, tag=tag_of(shown), lockout_form=lockout_form, drawn=drawn, lacks_code=lacks
     )
+
+
+def _rendered(template: str, **context: Any) -> str:
+    """A page that may be long, rendered in slices."""
+    return "".join(in_slices(stream_template(template, **context)))
 
 
 def _back(category: str, message: str) -> Any:
@@ -130,7 +136,7 @@ def _halt(form: HaltForm) -> Any:
 @blueprint.post("/trading/cancel-at-venue")
 def cancel_at_venue() -> Any:
     """The second step of a halt: first what there is, with the stops to choose among, and then it is done."""
-    if config.read().trading_mode != TradingMode.DISABLED:
+    if config.trading_mode() is not TradingMode.DISABLED:
         return _back("error", "Trading is not halted: nothing was canceled at the venue.")
     if not plain.confirmed():
         return plain.confirm(
@@ -319,12 +325,14 @@ def _words(order: dict[str, Any]) -> str:
 def audit_page() -> Any:
     limit = 50
     filters = {"action": read_choice("action", ("", *audit.ACTIONS)) or None, "actor": read_word("actor") or None}
-    events = audit.events(**filters, before_id=read_number_cursor(), limit=limit + 1)
-    more = write_cursor(events[limit - 1].id) if len(events) > limit else None
+    events = audit.events(
+        action=filters["action"], actor=filters["actor"], before_id=read_number_cursor(), limit=limit + 1
+    )
+    more = write_cursor(events[limit - 1][0]) if len(events) > limit else None
     given: dict[str, Any] = {name: value for name, value in filters.items() if value}
-    return render_template(
+    return _rendered(
         "audit.html",
-        events=[audit.as_json(event) for event in events[:limit]],
+        events=[strict_json.loads_stored(event) for _, event in in_slices(events[:limit])],
         next_url=url_for("pages.audit_page", **given, cursor=more) if more else None,
         filters={name: value or "" for name, value in filters.items()},
         actions=audit.ACTIONS,

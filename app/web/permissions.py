@@ -46,6 +46,7 @@ ROUTES: Mapping[tuple[str, str], Right] = {
     ("POST", f"{API}/approvals/<order_id>/reject"): Act.DECIDE_ORDERS,
     ("POST", f"{API}/approvals/decisions"): Act.DECIDE_ORDERS,
     ("GET", f"{API}/audit"): Act.READ_DESK,
+    ("GET", f"{API}/audit/<event_id>"): Act.READ_DESK,
     ("GET", f"{API}/state"): Act.READ_DESK,
     ("GET", f"{API}/stream"): Act.READ_DESK,
     ("GET", f"{API}/history"): Act.READ_DESK,
@@ -156,6 +157,26 @@ SIGN_IN = frozenset({("POST", "/login"), ("POST", "/login/code")})
 
 # Routes that may be long under way without any work; how many of these there are is bounded in app/live.py.
 WAITING = frozenset({("GET", f"{API}/stream"), ("GET", f"{API}/orders/<order_id>")})
+
+# Reads whose answer takes long to make; how many of these a worker makes at a time is bounded (app/web/bounds.py).
+LARGE_READS = frozenset(
+    {
+        ("GET", f"{API}/audit"),
+        ("GET", f"{API}/audit/<event_id>"),
+        ("GET", f"{API}/config"),
+        ("GET", "/audit"),
+        ("GET", "/trading"),
+    }
+)
+# The same of lists, of which engines read too: an operator's page is not to keep them waiting.
+LISTS = frozenset(
+    {
+        ("GET", f"{API}/approvals"),
+        ("GET", f"{API}/lockouts"),
+        ("GET", f"{API}/orders"),
+        ("GET", "/v2/orders"),
+    }
+)
 
 
 def right_for(method: str, rule: str) -> Right | None:

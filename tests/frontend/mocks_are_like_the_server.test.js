@@ -43,6 +43,7 @@ const GOOD = {
     body: (found) => ({ decisions: found.decisions }),
   },
   'get audit': { before: lockout },
+  'get audit/{event_id}': { before: (desk) => ({ ...lockout(desk), event_id: 1 }) },
   'get state': {
     before: (desk) => {
       order(desk);
@@ -61,7 +62,7 @@ const PROVOKED = {
   400: (good) => ({ ...good, text: '{"a":' }),
   401: (good) => ({ ...good, headers: { ...good.headers, Authorization: 'Basic x' }, then: (desk) => { desk.who = null; } }),
   403: (good) => ({ ...good, headers: { ...good.headers, Authorization: '' }, then: (desk) => { desk.who = { name: 'nemo', role: 'nobody' }; } }),
-  404: (good) => ({ ...good, before: () => ({ lockout_id: NOBODY, order_id: NOBODY }) }),
+  404: (good) => ({ ...good, before: () => ({ lockout_id: NOBODY, order_id: NOBODY, event_id: 999 }) }),
   408: (good) => ({ ...good, then: (desk) => { desk.stalls = true; } }),
   409: (good) => ({ ...good, then: (desk) => { desk.hasConfig = false; } }),
   412: (good) => ({ ...good, headers: { 'If-Match': '"7"' } }),

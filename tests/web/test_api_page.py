@@ -145,6 +145,10 @@ class Day:
             self.ids.setdefault(ORDER_ID, order["id"])
         if "lockouts" in operation or operation in ("get audit", "get state", "get history"):
             self.ids[LOCKOUT_ID] = self.operator.post("/lockouts", LOCKOUT).json["id"]
+        if operation == "get audit/{event_id}":
+            self.operator.post("/lockouts", LOCKOUT)
+            [event] = self.operator.get("/audit?action=lockout.create").json["items"]
+            self.ids["/audit/118"] = f"/audit/{event['id']}"
         if operation == "put config":
             self.admin.put("/config", {"config": {}}, headers={"If-Match": "*"})
         if operation == "get history":

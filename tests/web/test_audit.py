@@ -17,7 +17,7 @@ from tests.web.conftest import Browser, Record, assert_problem
 from tests.web.orders import KEYS as ORDER_KEYS
 from tests.web.orders import order, set_deadline, stored, waiting
 
-KEYS = {"id", "created_at", "actor", "action", "subject", "before", "after", "note", "request_id"}
+KEYS = {"id", "created_at", "actor", "action", "subject", "before", "after", "note", "request_id", "truncated"}
 LOCKOUT = {"ticker": "AAPL", "reason": "x", "duration_minutes": 5}
 
 
@@ -242,6 +242,54 @@ class TestTheRequestId:
 
     def test_is_another_for_every_request(self, operator: Api) -> None:
         assert len({operator.get("/mode").headers["X-Request-ID"] for _ in range(20)}) == 20
+
+
+class TestLargeEvents:
+    """A configuration may have a mebibyte: lists leave it out."""
+
+    @staticmethod
+    def replace(admin: Api, config: Any) -> None:
+        assert admin.put("/config", {"config": config}, headers={"If-Match": "*"}).status_code == 200
+
+    @pytest.mark.parametrize(("length", "truncated"), [(4096, False), (4097, True)])
+    def test_are_cut_in_lists_above_4_kib(self, admin: Api, length: int, truncated: bool) -> None:
+        config = {"note": "x" * (length - len('{"note": ""}'))}
+        self.replace(admin, config)
+        [event] = admin.get("/audit?action=config.replace").json["items"]
+        assert event["truncated"] is truncated
+        assert (event["before"], event["after"]) == ((None, None) if truncated else ({}, config))
+
+    @pytest.mark.parametrize("filler", ["x" * 500_000, [1.50] * 20_000, [f"{n:x}" for n in range(60_000)]])
+    def test_are_read_whole_by_their_id(self, admin: Api, filler: Any) -> None:
+        self.replace(admin, {"note": filler})
+        self.replace(admin, {})
+        newest, older = admin.get("/audit?action=config.replace").json["items"]
+        assert [event["truncated"] for event in (newest, older)] == [True, True]
+        whole = admin.get(f"/audit/{newest['id']}")
+        assert (whole.json["before"], whole.json["after"]) == ({"note": filler}, {})
+        assert whole.json | {"before": None, "after": None, "truncated": True} == newest
+        assert set(whole.json) == KEYS
+
+    def test_keep_every_digit(self, admin: Api) -> None:
+        raw = '{"config": {"a": 0.10, "b": 12345678901234567890.123456789012345678900}}'
+        admin("PUT", "/config", data=raw, headers={"If-Match": "*", "Content-Type": "application/json"})
+        [event] = admin.get("/audit?action=config.replace").json["items"]
+        for text in (admin.get(f"/audit/{event['id']}").text, admin.get("/audit").text, admin.get("/config").text):
+            assert "0.10" in text
+            assert "12345678901234567890.123456789012345678900" in text
+
+    @pytest.mark.parametrize("wrong", ["0", "-1", "x", "1.0", "01", "999999999", "9" * 400, "%C3%A9", "1%00"])
+    def test_of_an_unknown_id_are_404(self, admin: Api, wrong: str) -> None:
+        assert_problem(admin.get(f"/audit/{wrong}"), 404, "not_found")
+
+    def test_are_linked_from_the_page(self, admin: Api, browser: Callable[..., Browser]) -> None:
+        self.replace(admin, {"note": "x" * 5000})
+        [event] = admin.get("/audit?action=config.replace").json["items"]
+        person = browser("viewer")
+        page = person.get("/audit").text
+        assert "xxxxx" not in page
+        assert f'href="/api/admin/trading/audit/{event["id"]}"' in page
+        assert person.get(f"/api/admin/trading/audit/{event['id']}").status_code == 200
 
 
 class TestReading:

@@ -48,6 +48,7 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str | None], dict[str, Any]]] = {
     ("POST", f"{API}/approvals/<order_id>/reject"): (OPERATORS, {"json": {"reason": "x"}}),
     ("POST", f"{API}/approvals/decisions"): (OPERATORS, {"json": DECISIONS}),
     ("GET", f"{API}/audit"): (PEOPLE, {}),
+    ("GET", f"{API}/audit/<event_id>"): (PEOPLE, {}),
     ("GET", f"{API}/state"): (PEOPLE, {}),
     ("GET", f"{API}/stream"): (PEOPLE, {}),
     ("GET", f"{API}/history"): (PEOPLE, {}),

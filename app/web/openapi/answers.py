@@ -220,6 +220,11 @@ def _desk() -> Json:
                 "after": {"type": ["object", "null"]},
                 "note": nullable(STRING),
                 "request_id": STRING,
+                "truncated": BOOLEAN
+                | {
+                    "description": "Whether `before` and `after` are left out of a list, because one of them has"
+                    f" more than {audit.MAX_LISTED} bytes. `GET /audit/{{event_id}}` has them."
+                },
             }
         ),
         "AuditList": page_of("AuditEvent"),

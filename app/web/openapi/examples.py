@@ -102,6 +102,7 @@ EVENT = {
     "after": LOCKOUT,
     "note": None,
     "request_id": "9f1c2e4b7a8d0356",
+    "truncated": False,
 }
 STATE = {
     "trading_mode": "paper",
@@ -198,6 +199,7 @@ EXAMPLES: Mapping[str, Example] = {
         },
     ),
     "get audit": Example(_list(EVENT), parameters={"action": "lockout.create", "limit": 1}),
+    "get audit/{event_id}": Example(EVENT, parameters={"event_id": 118}),
     "get state": Example(STATE),
     "get history": Example(_history()),
 }

@@ -47,6 +47,14 @@ def _path(name: str) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": ID}
 
 
+EVENT_ID: Json = {
+    "name": "event_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1},
+}
+
+
 def _word(longest: int) -> Json:
     return {"type": "string", "maxLength": longest, "pattern": r"^[^\u0000]*$"}
 
@@ -269,6 +277,13 @@ DESK: tuple[Row, ...] = (
             ),
             "problems": (422,),
         },
+    ),
+    (
+        "audit/{event_id}",
+        "get",
+        "One event, whole",
+        "AuditEvent",
+        {"parameters": (EVENT_ID,), "problems": (404,)},
     ),
     (
         "state",

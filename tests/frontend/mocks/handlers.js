@@ -60,6 +60,7 @@ const OPERATIONS = {
     may: OPERATORS, form: 'Decisions', does: ({ desk, body }) => ({ results: body.decisions.map((entry) => decided(desk, entry)) }),
   },
   'get audit': { may: PEOPLE, takes: ['action', 'actor', 'limit', 'cursor'], does: listAudit },
+  'get audit/{event_id}': { may: PEOPLE, does: ({ desk, params }) => desk.event(params.event_id) },
   'get state': { may: PEOPLE, does: readState },
   'get history': { may: PEOPLE, does: ({ desk }) => lastDay(desk) },
   'get stream': { may: PEOPLE, does: stream },

@@ -37,8 +37,14 @@ export class Rules {
 
   record(actor, action, subject, { before = null, after = null, note = null } = {}) {
     this.events.push({
-      id: this.events.length + 1, created_at: instant(Date.now()), actor, action, subject, before, after, note, request_id: 'request-1',
+      id: this.events.length + 1, created_at: instant(Date.now()), actor, action, subject, before, after, note, request_id: 'request-1', truncated: false,
     });
+  }
+
+  event(id) {
+    const found = this.events.find((event) => String(event.id) === id);
+    if (!found) throw Refusal.notFound('event');
+    return found;
   }
 
   // The configuration
