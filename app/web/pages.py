@@ -161,7 +161,8 @@ def change_mode() -> Any:
     live = to is TradingMode.LIVE
     missing = not form.reason.data
     word = request.form.get("confirm_word", "").strip()
-    wrong_word = live and not (word.isascii() and word.upper() == GO_LIVE_WORD)  # "l\u0131ve".upper() is "LIVE" too
+    # isascii, for a dotless i is an I in upper case.
+    wrong_word = live and not (word.isascii() and word.upper() == GO_LIVE_WORD)
     need_code = live and actor().may(Act.GO_LIVE) and second_factor.is_required()
     if need_code and not second_factor.has(actor()):
         return _back(

@@ -27,7 +27,7 @@ def test_an_admin_switches_it_off_after_a_grave_question(
 def test_an_operator_sees_it_and_why_it_is_not_theirs(desk_page: Page) -> None:
     sent = count_changes(desk_page, "/approval-config")
     expect(switch(desk_page, LIVE)).to_have_attribute("aria-disabled", "true")
-    expect(card(desk_page, LIVE)).to_contain_text("Only an admin may change how live orders are approved.")
+    expect(card(desk_page, LIVE)).to_contain_text("Only an admin can change this.")
     switch(desk_page, LIVE).click(force=True)
     expect(dialog(desk_page)).to_be_hidden()
     assert sent == []

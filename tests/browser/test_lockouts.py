@@ -342,3 +342,50 @@ def test_very_many_scroll_in_a_box_of_their_own(page: Page, sign_in: SignIn, ser
     else:
         last.get_by_role("button", name="Remove").focus()
     expect(last).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("foreign", ["ß", "ſpy", "ı", "ﬁs", "K\u212a", "A\u200bB"])
+def test_a_ticker_of_other_letters_is_never_mapped_to_another_one(
+    desk_page: Page, server: Server, complaints: Complaints, foreign: str
+) -> None:
+    complaints.expect("status of 422")
+    awake(desk_page)
+    ticker = lock_form(desk_page).get_by_label("Ticker")
+    ticker.press_sequentially(foreign)
+    shown = "".join(letter.upper() if letter.isascii() else letter for letter in foreign)
+    expect(ticker).to_have_value(shown)
+    assert ticker.evaluate("field => getComputedStyle(field).textTransform") == "none", "it shows what it holds"
+    expect(ticker).to_have_attribute("aria-invalid", "true")
+    [wrong] = [letter for letter in foreign if not letter.isascii()]
+    expect(ticker).to_have_accessible_description(re.compile(rf"must not contain .*U\+{ord(wrong):04X}"))
+    lock_form(desk_page).get_by_label("Reason").fill("news")
+    lock(desk_page)
+    expect(ticker).to_be_focused()
+    expect(ticker).to_have_value(shown)
+    expect(ticker).to_have_attribute("aria-invalid", "true")
+    assert server.sql("SELECT count(*) FROM symbol_lockouts") == [(0,)]
+
+
+def test_the_caret_stays_where_it_is_typed(desk_page: Page) -> None:
+    awake(desk_page)
+    ticker = lock_form(desk_page).get_by_label("Ticker")
+    ticker.press_sequentially("aﬁl")
+    for _ in range(2):
+        ticker.press("ArrowLeft")
+    for number, letter in enumerate("bc.ßd", start=1):
+        ticker.press_sequentially(letter)
+        assert ticker.evaluate("field => [field.selectionStart, field.selectionEnd]") == [1 + number, 1 + number]
+    expect(ticker).to_have_value("ABC.ßDﬁL")
+    ticker.press("Backspace")
+    assert ticker.evaluate("field => field.selectionStart") == 5
+    expect(ticker).to_have_value("ABC.ßﬁL")
+
+
+def test_a_padded_option_symbol_can_be_pasted_whole(desk_page: Page) -> None:
+    awake(desk_page)
+    ticker = lock_form(desk_page).get_by_label("Ticker")
+    ticker.focus()
+    desk_page.keyboard.insert_text("  aapl  261218c00200000 ")
+    expect(ticker).to_have_value("  AAPL  261218C00200000 ")
+    expect(ticker).not_to_have_attribute("aria-invalid", "true")
+    expect(card(desk_page, LOCKOUTS)).to_contain_text("Would hold no waiting order of AAPL261218C00200000.")

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.parts import PAPER, answer, awake, card, count_changes, dialog, expect_switch, switch
+from tests.browser.conftest import AsScript
+from tests.browser.parts import (
+    PAPER,
+    answer,
+    awake,
+    card,
+    count_changes,
+    dialog,
+    expect_switch,
+    look_again,
+    switch,
+)
 from tests.serving import Server
 
 REQUIRED = "Require approval for paper orders"
@@ -95,3 +106,37 @@ def test_the_change_is_announced(desk_page: Page) -> None:
     switch(desk_page, PAPER).click()
     answer(desk_page, "Require approval")
     expect(desk_page.get_by_role("status").filter(has_text="Paper orders now require approval.")).to_be_visible()
+
+
+def test_a_question_that_another_person_answered_first_cannot_be_confirmed(
+    desk_page: Page, as_script: AsScript, server: Server
+) -> None:
+    awake(desk_page)
+    sent = count_changes(desk_page, "/approval-config")
+    switch(desk_page, PAPER).click()
+    yes = dialog(desk_page).get_by_role("button", name="Require approval")
+    expect(yes).to_be_enabled()
+    as_script("operator", "PUT", "/approval-config", {"auto_approve_paper": False})
+    look_again(desk_page)
+    expect(dialog(desk_page).get_by_role("alert")).to_have_text(
+        "This changed while you were deciding: already done."
+    )
+    expect(yes).to_be_disabled()
+    yes.click(force=True)
+    expect(dialog(desk_page)).to_be_visible()
+    answer(desk_page, "Cancel")
+    expect_switch(desk_page, PAPER, on=True)
+    assert sent == []
+    assert server.sql("SELECT count(*) FROM audit_events WHERE action = 'approval_config.change'") == [(1,)]
+
+
+def test_a_question_about_a_setting_that_became_unreadable_cannot_be_confirmed(
+    desk_page: Page, server: Server
+) -> None:
+    awake(desk_page)
+    switch(desk_page, PAPER).click()
+    expect(dialog(desk_page)).to_be_visible()
+    server.sql("""UPDATE risk_configs SET config = '{"operator_approval": {"auto_approve_paper": "perhaps"}}'""")
+    look_again(desk_page)
+    expect(dialog(desk_page).get_by_role("alert")).to_have_text("The stored configuration cannot be read.")
+    expect(dialog(desk_page).get_by_role("button", name="Require approval")).to_be_disabled()

@@ -57,7 +57,9 @@ def test_nothing_that_is_pressed_does_anything(viewed: Page) -> None:
 
 
 def test_the_reason_is_given(viewed: Page) -> None:
-    for name in (MACRO, COMPETITIVE, PAPER, PENDING, LOCKOUTS):
+    for name in (MACRO, COMPETITIVE, PAPER):
+        expect(card(viewed, name)).to_contain_text("Only an operator or an admin can change this.")
+    for name in (PENDING, LOCKOUTS):
         expect(card(viewed, name)).to_contain_text(REASON)
     expect(viewed.get_by_role("button", name="Halt trading")).to_have_accessible_description(
         REASON + " Ask an operator."

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Complaints, LockOut, OpenPage, SendOrder, SignIn
-from tests.browser.parts import awake, order, rows
+from tests.browser.parts import (
+    COMPETITIVE,
+    LIVE,
+    LOCKOUTS,
+    MACRO,
+    PAPER,
+    PENDING,
+    awake,
+    card,
+    dialog,
+    heading,
+    order,
+    rows,
+    waiting,
+)
+from tests.browser.reflow import faults
+from tests.serving import Server
 
 # Figures whose parts lie on more than one line, though no comma ends a line there.
 BROKEN = """() => ['size', 'worth', 'prices', 'terms']
@@ -147,3 +163,131 @@ def test_however_many_stops_there_are_to_choose_the_question_and_its_answers_sta
     box.get_by_role("checkbox").last.check()
     expect(box.get_by_role("heading")).to_be_in_viewport(ratio=1)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_switches_stand_above_the_queue_which_begins_in_the_first_screen(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder
+) -> None:
+    send_order("AAPL")
+    page = open_page(viewport={"width": 1440, "height": 900})
+    sign_in(page, "admin")
+    awake(page)
+    regions = page.get_by_role("main").get_by_role("region")
+    named = [region.get_attribute("aria-label") for region in regions.all() if region.is_visible()]
+    assert named[:6] == [MACRO, COMPETITIVE, PAPER, LIVE, PENDING, LOCKOUTS]
+    boxes = {name: card(page, name).bounding_box() for name in named[:6] if name}
+    tops = [box["y"] for box in boxes.values() if box]
+    assert tops[0] == tops[1] == tops[2] == tops[3] < tops[4] < tops[5], "the switches are one row"
+    lefts = [box["x"] for box in list(boxes.values())[:4] if box]
+    assert lefts == sorted(set(lefts)), "in the order of the document"
+    expect(heading(page)).to_be_in_viewport(ratio=1)
+    expect(waiting(page).first).to_be_in_viewport(ratio=1)
+    row = waiting(page).first.bounding_box()
+    assert row
+    assert row["y"] + row["height"] <= 450, "half of the first screen is left for the queue"
+
+
+EVERY_STRIP = """() => {
+  for (const strip of document.querySelectorAll('.strip-body')) strip.hidden = false;
+  const [said] = document.querySelectorAll('.strip-body p');
+  said.textContent = 'HALT NOT CONFIRMED. No answer from the server. Halting, trying again…';
+}"""
+# A question with everything that questions have.
+ASK_FOR_EVERYTHING = """() => {
+  const dialog = document.querySelector('[x-data=confirmDialog]');
+  dialog._x_dataStack[0].ask({
+    title: 'Live Order Approval: auto-approve live orders of AAPL261218C00200000?',
+    text: 'From now on orders that pass the gate trade REAL MONEY. All 412 pending orders will be canceled.',
+    act: 'Auto-approve live orders', dismiss: 'Leave them open', grave: true,
+    needReason: true, needWord: 'LIVE', needCode: true, problem: 'The trading mode is no longer PAPER.',
+    errors: { reason: 'Say why.', code: 'Type the six digits that your authenticator shows.', word: 'Type LIVE.' },
+    choicesTitle: 'Stops stay unless chosen.',
+    choices: [{ id: '1', label: 'sell 1,000,000.5 AAPL261218C00200000, stop 123,456,789.12' }],
+  });
+}"""
+LONG_NAME = "a-person-with-a-name-that-is-as-long-as-names-may-possibly-be-64"
+
+
+@pytest.fixture
+def crowded(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, lock_out: LockOut, server: Server
+) -> Page:
+    """The Trading page of an admin with orders, decisions and lockouts of every length."""
+    for number, size in enumerate(SIZES):
+        send_order(f"LONGSYMBOL{number}", rationale="SMA(2) crossed above SMA(4) at the close, " * 4, **size)
+    lock_out("*", "FOMC at two; nobody trades before that", 90)
+    lock_out(
+        "EUR/USD", "https://example.com/a/very/long/address?without=a&single=space&in=it", 25 * 60, "news_shock"
+    )
+    server.sql(
+        """INSERT INTO audit_events (actor, action, subject, note, request_id) VALUES
+           ('ada', 'mode.change', 'trading_mode', %s, 'r')""",
+        "a-reason-without-a-space-that-is-longer-than-a-line-of-a-phone",
+    )
+    page = open_page(viewport={"width": 390, "height": 900}, reduced_motion="reduce")
+    sign_in(page, "admin")
+    awake(page)
+    expect(waiting(page)).to_have_count(len(SIZES))
+    page.evaluate("document.getElementById('last-day').scrollIntoView()")
+    expect(page.locator("#last-day h2")).to_be_visible()
+    return page
+
+
+def test_nothing_of_the_trading_page_is_cut_off_covered_or_scrolled_sideways(crowded: Page) -> None:
+    crowded.get_by_label("Select all").check()
+    crowded.evaluate(EVERY_STRIP)
+    assert faults(crowded) == []
+
+
+def test_nothing_of_a_dialog_is_cut_off_covered_or_scrolled_sideways(crowded: Page) -> None:
+    found = []
+    crowded.evaluate(ASK_FOR_EVERYTHING)
+    found += faults(crowded, "dialog[open]")
+    dialog(crowded).get_by_role("button", name="Leave them open").click()
+    for name in ("keys", "alerts"):
+        crowded.evaluate("(id) => document.getElementById(id).showModal()", name)
+        found += faults(crowded, "dialog[open]")
+        dialog(crowded).get_by_role("button", name="Close").click()
+    assert crowded.locator("dialog").count() == 3, "each dialog of the page is measured"
+    assert found == []
+
+
+def test_nothing_that_a_viewer_sees_of_a_broken_configuration_is_cut_off(
+    open_page: OpenPage, sign_in: SignIn, server: Server
+) -> None:
+    server.sql(
+        """UPDATE risk_configs SET trading_mode = 'disabled',
+           config = '{"operator_approval": {"auto_approve_paper": "perhaps"}}'"""
+    )
+    page = open_page(viewport={"width": 390, "height": 900})
+    for role in ("viewer", "admin"):
+        page.context.clear_cookies()
+        sign_in(page, role)
+        awake(page)
+        assert faults(page) == []
+
+
+def test_nothing_of_the_other_pages_is_cut_off_covered_or_scrolled_sideways(
+    crowded: Page, server: Server, complaints: Complaints
+) -> None:
+    complaints.expect("status of 404")
+    server.add_user(LONG_NAME, "operator")
+    server.add_token("momentum", "engine", owner=LONG_NAME)
+    server.add_token("night-script", "admin", allow_live=True)
+    found = []
+    for path in ("/audit", "/accounts", "/account", "/docs/api", "/nowhere"):
+        crowded.goto(path)
+        found += [f"{path}: {fault}" for fault in faults(crowded)]
+    for path, form in (
+        ("/trading", "form[action='/trading/mode']:not([hidden])"),
+        ("/accounts", f"form[action='/accounts/people/{LONG_NAME}/deactivate']"),
+        ("/accounts", f"form[action='/accounts/people/{LONG_NAME}/password']"),
+    ):
+        crowded.goto(path)
+        crowded.locator(form).first.evaluate("form => form.submit()")
+        expect(crowded.locator(".sheet")).to_be_visible()
+        found += [f"after {form}: {fault}" for fault in faults(crowded)]
+    crowded.context.clear_cookies()
+    crowded.goto("/login")
+    found += [f"/login: {fault}" for fault in faults(crowded)]
+    assert found == []

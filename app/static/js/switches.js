@@ -92,6 +92,6 @@ export const switchCard = ({ api, ask }) => (name) => ({
 
   overtaken(wanted) {
     if (this.on === !wanted) return null;
-    return { said: this.unknown ? this.help : 'Somebody else has done so meanwhile.', over: true };
+    return { said: this.unknown ? this.help : 'This changed while you were deciding: already done.', over: true };
   },
 });
