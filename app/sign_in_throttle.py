@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from flask import current_app
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.desk.errors import DeskError, TooManyTries
 from app.desk.transaction import Turns
@@ -89,9 +90,18 @@ class SignInThrottle:
         with ExitStack() as held:
             held.enter_context(self._queue(sources[0], known))
             held.enter_context(self._one_of_a_source.of((known, sources[0])))
-            held.enter_context(self._running[known])
+            held.enter_context(self._run(known))
             self.check(sources)
             yield
+
+    @contextmanager
+    def _run(self, known: bool) -> Iterator[None]:
+        if not self._running[known].acquire(timeout=QUEUE_TIMEOUT):
+            raise PoolTimeout("too many password checks are under way")
+        try:
+            yield
+        finally:
+            self._running[known].release()
 
     @contextmanager
     def _queue(self, source: str, known: bool) -> Iterator[None]:

@@ -22,7 +22,7 @@ ALWAYS = (
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
-    # Flask-WTF wants a Referer under HTTPS, so never no-referrer.
+    # Under no-referrer the browser sends a form with `Origin: null`, which app/web/same_origin.py refuses.
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
