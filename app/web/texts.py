@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask
 from markupsafe import Markup, escape
 
-from app.domain.texts import BIDI_CONTROL, escape_bidi
+from app.domain.texts import escape_bidi, has_bidi
 
 LONG = re.compile(r"[\d,.]{12}", re.ASCII)
 AFTER_COMMAS = re.compile(r"(?<=\d,)(?=\d)", re.ASCII)
@@ -32,7 +32,7 @@ def exact(text: object) -> Exact:
 
 def finalize(value: Any) -> Any:
     """Escape bidirectional controls in whatever a template writes out."""
-    if not isinstance(value, str) or value.isascii() or isinstance(value, Exact) or not BIDI_CONTROL.search(value):
+    if not isinstance(value, str) or isinstance(value, Exact) or not has_bidi(value):
         return value
     shown = escape_bidi(value)
     return Markup(shown) if isinstance(value, Markup) else shown  # noqa: S704 - as safe as it was
