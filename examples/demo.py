@@ -27,7 +27,7 @@ import httpx
 
 from app.settings import LIVE_VENUE_CREDENTIALS, PROJECT, Settings, SettingsError
 from examples.desk_client import Desk
-from examples.moving_average import START, TICKER, Bar, end_as_by_ctrl_c, replay
+from examples.moving_average import GOOG, SERIES, Bar, end_as_by_ctrl_c, replay
 
 COUNTERSIGN = Path(sys.executable).with_name("countersign")
 NOT_OURS = (
@@ -39,7 +39,7 @@ NOT_OURS = (
     *LIVE_VENUE_CREDENTIALS,
 )
 START_WITHIN, STOP_WITHIN = 60.0, 30.0  # seconds
-FREE_FOR, LOCKED_FOR = 11, 12  # bars: how long the opening's first two scenes last
+FREE_FOR, LOCKED_FOR = 11, 12  # rounds of bars: how long the opening's first two scenes last
 
 Server = subprocess.Popen[bytes]
 
@@ -86,7 +86,8 @@ def demonstrate(instance: Path, pace: float) -> None:
         print(
             f"\n    Sign in at {url}/trading with\n\n"
             f"        name:     {guest}\n        password: {password}\n\n"
-            f"    An engine replays real prices of {TICKER}, a day a second, and asks the desk about each order.\n"
+            f"    An engine replays real prices of {', '.join(one.ticker for one in SERIES)}, and asks the desk\n"
+            "    about each order. Lock one out, and the others go on.\n"
             "    Ctrl-C ends it all.\n",
             flush=True,
         )
@@ -142,20 +143,20 @@ async def play(url: str, engine_token: str, operator_token: str, pace: float, se
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(watch(server))
-        engine, coming = replay(desk, START, say)
-        bars = ticking(coming)
+        engine, coming = replay(desk, say)
+        rounds = ticking(coming)
         await operator.tidy_up()
         say("--- Paper orders need no approval yet: the desk releases them at once.")
-        await engine.trade(islice(bars, FREE_FOR), pace)
+        await engine.trade(islice(rounds, FREE_FOR), pace)
         lockout = await operator.lock_out()
-        say(f"--- {TICKER} is locked out, as you can do on the page: orders are blocked.")
-        await engine.trade(islice(bars, LOCKED_FOR), pace)
+        say(f"--- {GOOG.ticker} is locked out, as on the page: its orders are blocked, the others go on.")
+        await engine.trade(islice(rounds, LOCKED_FOR), pace)
         await operator.leave_it_to_people(lockout)
         say(
             "--- The lockout is gone, and from now on paper orders wait for a person, a minute at most. Your turn:"
         )
         say("--- approve and reject, lock out, halt; or do nothing, and see them time out.")
-        await engine.trade(bars, pace)
+        await engine.trade(rounds, pace)
         say("--- The prices have ended. The desk stays open until Ctrl-C.")
 
 
@@ -194,9 +195,9 @@ class Operator:
                 await self._release(lockout["id"])
 
     async def lock_out(self) -> str:
-        """Lock the engine's ticker out; the lockout's id."""
+        """Lock one of the engine's tickers out; the lockout's id."""
         reason = "the demo shows a lockout, and will remove it"
-        body = {"ticker": TICKER, "reason": reason, "duration_minutes": 1}
+        body = {"ticker": GOOG.ticker, "reason": reason, "duration_minutes": 1}
         return str((await self._ask("POST", "/lockouts", body))["id"])
 
     async def leave_it_to_people(self, lockout_id: str) -> None:
@@ -223,12 +224,15 @@ class Operator:
             raise Failed(f"the desk does not answer: {error}") from None
 
 
-def ticking(bars: Iterable[Bar]) -> Iterator[Bar]:
-    """The same bars; on a terminal the last line shows the latest."""
-    for bar in bars:
+def ticking(rounds: Iterable[list[Bar]]) -> Iterator[list[Bar]]:
+    """The same bars; on a terminal the last line shows the latest of each symbol."""
+    latest: dict[str, Bar] = {}
+    for bars in rounds:
+        latest |= {bar.ticker: bar for bar in bars}
         if sys.stdout.isatty():
-            print(f"\r\033[K{bar.day}  {TICKER} {bar.close}", end="", flush=True)
-        yield bar
+            shown = "   ".join(f"{bar.ticker} {bar.close} ({bar.at})" for bar in latest.values())
+            print(f"\r\033[K{shown}", end="", flush=True)
+        yield bars
 
 
 def say(line: str) -> None:

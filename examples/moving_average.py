@@ -1,7 +1,8 @@
-"""An example engine: two crossovers of moving averages, on the real daily prices of GOOG from 2004 to 2013.
+"""An example engine: two crossovers of moving averages, on real prices of GOOG, EURUSD and BTCUSD.
 
-It replays the prices one bar at a time, asks the desk about every order before it trades, and prints what it was
-told. The prices come with the package `backtesting`. Nothing is ever sent to a broker.
+It replays the prices one bar at a time, asks the desk about every order before it trades, and prints the answer.
+The prices come with the package `backtesting`, which has days of GOOG, hours of EURUSD and months of BTCUSD; the
+averages count these bars, and each symbol has its own. Nothing is ever sent to a broker.
 
     COUNTERSIGN_TOKEN=... python -m examples.moving_average --url http://127.0.0.1:8000
 """
@@ -17,26 +18,45 @@ import signal
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from importlib.metadata import distribution
+from itertools import islice
 
 from examples.desk_client import Desk, Order, Refused
 
-TICKER = "GOOG"
-START = date(2007, 10, 17)  # on the eve of the crisis: prices swing, so the averages cross every few days
 LOT = Decimal(10_000)  # USD
 NO_DECISION = "no decision"
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """One day's closing price in USD."""
+class Series:
+    """The prices of one symbol: one bar every `every` rounds, traded on from `first`."""
 
-    day: date
+    ticker: str
+    every: int
+    first: str
+    decimals: int
+    size_step: Decimal = Decimal(1)
+
+
+GOOG = Series("GOOG", 1, "2007-10-17", 2)  # before the crisis: prices swing, so the averages cross every few days
+SERIES = (
+    GOOG,
+    Series("EURUSD", 2, "2017-05-02", 5, Decimal(1000)),
+    Series("BTCUSD", 5, "2015-01-31", 2, Decimal("0.0001")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A closing price in USD, and when it was: a day, or an hour of it."""
+
+    ticker: str
+    at: str
     close: Decimal
 
 
@@ -73,23 +93,27 @@ class MovingAverages:
 class Strategy:
     """Buys a lot when its averages cross upwards, and sells all that it holds when they cross downwards."""
 
-    def __init__(self, fast: int, slow: int, signal_layer: str) -> None:
+    def __init__(self, fast: int, slow: int, signal_layer: str, series: Series = GOOG) -> None:
         self.name = f"sma-{fast}-{slow}"
-        self.held = 0  # shares that were bought, and are not for sale already
+        self.series = series
+        self.held = Decimal()  # units that were bought, and are not for sale already
         self._averages = MovingAverages(fast, slow)
         self._signal_layer = signal_layer
 
     def order(self, bar: Bar) -> Order | None:
         """The order that this bar calls for, less its `client_order_id`."""
         cross = self._averages.see(bar.close)
-        qty = 0 if cross is None else int(LOT // bar.close) if cross.upwards else self.held
-        if cross is None or qty == 0:
+        if cross is None:
+            return None
+        step, decimals = self.series.size_step, self.series.decimals
+        qty = LOT // (bar.close * step) * step if cross.upwards else self.held
+        if qty == 0:
             return None
         side, where = ("buy", "above") if cross.upwards else ("sell", "below")
         if side == "sell":
-            self.held = 0  # or the next cross would offer the same shares again, while this order waits
+            self.held = Decimal()  # or the next cross would offer the same units again, while this order waits
         return {
-            "ticker": TICKER,
+            "ticker": bar.ticker,
             "side": side,
             "qty": str(qty),
             "type": "market",
@@ -97,16 +121,16 @@ class Strategy:
             "signal_layer": self._signal_layer,
             "strategy": self.name,
             "rationale": (
-                f"SMA({self._averages.fast}) {cross.fast:.2f} crossed {where}"
-                f" SMA({self._averages.slow}) {cross.slow:.2f} at close {bar.close} on {bar.day};"
+                f"SMA({self._averages.fast}) {cross.fast:.{decimals}f} crossed {where}"
+                f" SMA({self._averages.slow}) {cross.slow:.{decimals}f} at close {bar.close} on {bar.at};"
                 f" {side} {qty} (~{qty * bar.close:,.0f} USD)"
             ),
         }
 
     def settle(self, order: Order, traded: bool) -> None:
-        """Count the shares again once it is known what became of the order."""
+        """Count the units again once it is known what became of the order."""
         if traded == (order["side"] == "buy"):
-            self.held += int(order["qty"])
+            self.held += Decimal(order["qty"])
 
 
 class Engine:
@@ -123,31 +147,34 @@ class Engine:
         self._run = run
         self._report = report
 
-    async def trade(self, bars: Iterable[Bar], pace: float) -> None:
-        """Replay `bars`, one every `pace` seconds. Returns when every order has been decided; where this is
+    async def trade(self, rounds: Iterable[list[Bar]], pace: float) -> None:
+        """Replay the bars, a round every `pace` seconds. Returns when every order has been decided; where this is
         cancelled, what waits is withdrawn, so that nobody approves the order of an engine that is gone."""
         async with asyncio.TaskGroup() as waiting:
-            for bar in bars:
-                for strategy in self._strategies:
-                    if order := strategy.order(bar):
-                        order["client_order_id"] = f"{self._run}-{strategy.name}-{bar.day}"
-                        await self._ask(strategy, order, waiting)
+            for bars in rounds:
+                for bar in bars:
+                    for strategy in self._strategies:
+                        if strategy.series.ticker == bar.ticker and (order := strategy.order(bar)):
+                            when = bar.at.replace(" ", "T")
+                            order["client_order_id"] = f"{self._run}-{strategy.name}-{bar.ticker}-{when}"
+                            await self._ask(strategy, order, waiting)
                 await asyncio.sleep(pace)
 
     async def _ask(self, strategy: Strategy, order: Order, waiting: asyncio.TaskGroup) -> None:
+        asked = f"{order['ticker']} {order['rationale']}"
         try:
             answer = await self._desk.submit(order)
         except Exception as error:  # whatever went wrong: it was not released
-            self._settle(strategy, order, NO_DECISION, f"{order['rationale']}: {_words(error)}")
+            self._settle(strategy, order, NO_DECISION, f"{asked}: {_words(error)}")
             return
         if answer["status"] != "pending_approval":
-            self._settle(strategy, order, answer["status"], f"{order['rationale']}: {verdict(answer)}")
+            self._settle(strategy, order, answer["status"], f"{asked}: {verdict(answer)}")
             return
-        self._report(f"{order['rationale']}: WAITS for a person, {_minutes(answer)} min at most")
+        self._report(f"{asked}: WAITS for a person, {_minutes(answer)} min at most")
         waiting.create_task(self._follow(strategy, order, answer))
 
     async def _follow(self, strategy: Strategy, order: Order, answer: Order) -> None:
-        name = f"{strategy.name} {order['side']} {order['qty']} at {order['reference_price']}"
+        name = f"{strategy.name} {order['side']} {order['qty']} {order['ticker']} at {order['reference_price']}"
         try:
             answer = await self._desk.decision(answer)
         except asyncio.CancelledError:
@@ -194,31 +221,42 @@ def _words(error: Exception) -> str:
     return "NO ANSWER" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
 
 
-def prices() -> list[Bar]:
-    """The real daily prices, oldest first."""
-    path = distribution("backtesting").locate_file("backtesting/test/GOOG.csv")
+def prices(series: Series) -> list[Bar]:
+    """The real prices of a symbol, oldest first."""
+    path = distribution("backtesting").locate_file(f"backtesting/test/{series.ticker}.csv")
     with open(str(path), newline="") as file:
-        return [Bar(date.fromisoformat(row[""]), Decimal(row["Close"])) for row in csv.DictReader(file)]
+        return [Bar(series.ticker, row[""][:16], Decimal(row["Close"])) for row in csv.DictReader(file)]
 
 
-def replay(desk: Desk, start: date, report: Callable[[str], None]) -> tuple[Engine, list[Bar]]:
-    """The engine as it stands on the morning of `start`, and the bars that are to come.
+def replay(desk: Desk, report: Callable[[str], None]) -> tuple[Engine, Iterator[list[Bar]]]:
+    """The engine before the first bar that it trades on, and the rounds of bars that follow.
 
     Its averages are short, so that they cross every few bars; each strategy belongs to another signal layer.
     """
-    strategies = [Strategy(2, 4, "competitive"), Strategy(3, 8, "macro")]
-    bars = prices()
-    first = next((index for index, bar in enumerate(bars) if bar.day >= start), len(bars))
-    for bar in bars[:first]:
-        for strategy in strategies:
-            strategy.order(bar)  # history: the averages see it, nothing is sent
-    return Engine(desk, strategies, f"run-{time.time_ns()}", report), bars[first:]
+    strategies, coming = [], {}
+    for series in SERIES:
+        own = [Strategy(2, 4, "competitive", series), Strategy(3, 8, "macro", series)]
+        bars = prices(series)
+        first = next(index for index, bar in enumerate(bars) if bar.at >= series.first)
+        for bar in bars[:first]:
+            for strategy in own:
+                strategy.order(bar)  # history: the averages see it, nothing is sent
+        strategies += own
+        coming[series] = bars[first:]
+    return Engine(desk, strategies, f"run-{time.time_ns()}", report), rounds(coming)
 
 
-async def run(url: str, token: str, start: date, bars: int | None, pace: float) -> None:
+def rounds(coming: dict[Series, list[Bar]]) -> Iterator[list[Bar]]:
+    """The next bar of each series that is due, until none is left of any."""
+    for number in range(max(series.every * len(bars) for series, bars in coming.items())):
+        due = [(bars, number // series.every) for series, bars in coming.items() if number % series.every == 0]
+        yield [bars[index] for bars, index in due if index < len(bars)]
+
+
+async def run(url: str, token: str, bars: int | None, pace: float) -> None:
     async with Desk(url, token) as desk:
-        engine, coming = replay(desk, start, print)
-        await engine.trade(coming[:bars], pace)
+        engine, coming = replay(desk, print)
+        await engine.trade(islice(coming, bars), pace)
         print(", ".join(f"{count} {status}" for status, count in sorted(engine.told.items())))
 
 
@@ -233,8 +271,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Replay real prices against the desk at URL.")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--pace", type=float, default=1.0, help="seconds between two bars")
-    parser.add_argument("--start", type=date.fromisoformat, default=START, help=f"first day; {START} unless given")
-    parser.add_argument("--bars", type=int, help="how many days; all of them unless given")
+    parser.add_argument(
+        "--bars", type=int, help="how many bars of GOOG, and the rest beside them; all unless given"
+    )
     given = parser.parse_args()
     token = os.environ.get("COUNTERSIGN_TOKEN")
     if not token:
@@ -242,7 +281,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     end_as_by_ctrl_c()
     try:
-        asyncio.run(run(given.url, token, given.start, given.bars, given.pace))
+        asyncio.run(run(given.url, token, given.bars, given.pace))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.desk_client import Order
-from examples.moving_average import LOT, START, Bar, Cross, MovingAverages, Strategy, prices
+from examples.moving_average import GOOG, LOT, SERIES, Bar, Cross, MovingAverages, Series, Strategy, prices, rounds
 
 CLOSES = st.lists(st.decimals("0.01", "999.99", places=2), min_size=1, max_size=60)
 FEW_CLOSES = st.lists(st.sampled_from([Decimal(1), Decimal(2), Decimal(3)]), min_size=1, max_size=60)
@@ -19,7 +19,7 @@ DAY = date(2008, 1, 2)
 
 
 def bars(*closes: int | str) -> list[Bar]:
-    return [Bar(DAY + timedelta(days=number), Decimal(close)) for number, close in enumerate(closes)]
+    return [Bar("GOOG", str(DAY + timedelta(days=number)), Decimal(close)) for number, close in enumerate(closes)]
 
 
 def orders(strategy: Strategy, *closes: int | str) -> list[Order | None]:
@@ -116,9 +116,34 @@ def test_what_was_not_bought_is_not_sold() -> None:
     assert orders(strategy, 600) == [None]
 
 
+def test_a_size_is_a_multiple_of_the_step_of_its_symbol() -> None:
+    coin = Series("BTCUSD", 5, "2015-01-31", 2, Decimal("0.0001"))
+    *_, buy = orders(Strategy(1, 2, "macro", coin), 90000, 80000, "96515.0")
+    assert buy is not None
+    assert buy["qty"] == "0.1036"
+    assert Decimal(buy["qty"]) * Decimal("96515.0") <= LOT
+
+
 def test_the_prices_are_the_real_ones() -> None:
-    found = prices()
-    assert found[0] == Bar(date(2004, 8, 19), Decimal("100.34"))
-    assert found[-1] == Bar(date(2013, 3, 1), Decimal("806.19"))
-    assert [bar.day for bar in found] == sorted({bar.day for bar in found})
-    assert len([bar for bar in found if bar.day >= START]) > 1000, "a quarter of an hour, at a bar a second"
+    ends = {series.ticker: (prices(series)[0], prices(series)[-1]) for series in SERIES}
+    assert ends == {
+        "GOOG": (Bar("GOOG", "2004-08-19", Decimal("100.34")), Bar("GOOG", "2013-03-01", Decimal("806.19"))),
+        "EURUSD": (
+            Bar("EURUSD", "2017-04-19 09:00", Decimal("1.07219")),
+            Bar("EURUSD", "2018-02-07 15:00", Decimal("1.22904")),
+        ),
+        "BTCUSD": (Bar("BTCUSD", "2012-01-31", Decimal("5.55")), Bar("BTCUSD", "2024-12-31", Decimal("93381.0"))),
+    }
+    for series in SERIES:
+        times = [bar.at for bar in prices(series)]
+        assert times == sorted(set(times))
+        coming = [at for at in times if at >= series.first]
+        assert len(coming) * series.every > 500, "at least eight minutes, at a round a second"
+        assert len(times) - len(coming) >= 8, "enough history for the averages"
+
+
+def test_each_symbol_is_replayed_at_its_own_step() -> None:
+    slow = Series("SLOW", 3, "", 2)
+    fast, other = bars(1, 2, 3, 4, 5), [Bar("SLOW", str(number), Decimal(1)) for number in range(3)]
+    told = [[bar.ticker for bar in each] for each in rounds({GOOG: fast, slow: other})]
+    assert told == [["GOOG", "SLOW"], ["GOOG"], ["GOOG"], ["GOOG", "SLOW"], ["GOOG"], [], ["SLOW"], [], []]

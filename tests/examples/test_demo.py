@@ -85,6 +85,7 @@ def test_a_newcomer_sees_every_kind_of_decision_and_takes_part(tmp_path: Path) -
         for words in (
             ": RELEASED. Traded.",
             ": BLOCKED, GOOG is locked out",
+            "EURUSD SMA",
             ": WAITS for a person, 1 min at most",
         ):
             shown.until_it_says(words)

@@ -74,31 +74,37 @@ def test_orders_that_are_released_are_traded_and_sold_again(server: Server) -> N
     assert statuses(server) == {"released": len(told)}
     assert {side for (side,) in server.sql("SELECT side FROM orders")} == {"buy", "sell"}
     assert server.sql(
-        """SELECT strategy, signal_layer, ticker, type, reference_price IS NOT NULL,
+        """SELECT ticker, strategy, signal_layer, type, reference_price IS NOT NULL,
                   rationale ~ '^SMA\\(\\d\\) [0-9.]+ crossed (above|below) SMA\\(\\d\\) [0-9.]+ at close'
-           FROM orders GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1"""
+           FROM orders GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2"""
     ) == [
-        ("sma-2-4", "competitive", "GOOG", "market", True, True),
-        ("sma-3-8", "macro", "GOOG", "market", True, True),
+        (ticker, *strategy, "market", True, True)
+        for ticker in ("BTCUSD", "EURUSD", "GOOG")
+        for strategy in (("sma-2-4", "competitive"), ("sma-3-8", "macro"))
     ]
     # Long or flat at any time: nothing is sold that was not bought.
-    balances = "sum(CASE side WHEN 'buy' THEN qty ELSE -qty END) OVER (PARTITION BY strategy ORDER BY seq)"
+    balances = "sum(CASE side WHEN 'buy' THEN qty ELSE -qty END) OVER (PARTITION BY ticker, strategy ORDER BY seq)"
     assert server.sql(f"SELECT count(*) FROM (SELECT {balances} AS held FROM orders) AS o WHERE held < 0") == [
         (0,)
     ]
 
 
-def test_orders_that_are_blocked_are_not_traded_and_the_reason_is_told(server: Server, operator: Caller) -> None:
+def test_a_lockout_blocks_the_orders_of_its_symbol_and_the_other_symbols_are_traded(
+    server: Server, operator: Caller
+) -> None:
     assert operator.post("/lockouts", LOCKOUT).status == 201
     with trading(server, bars=100) as run:
         *told, summary = run.lines()
-    assert told
+    blocked = [line for line in told if line.startswith("GOOG ")]
+    assert blocked
     assert all(
         re.search(r"buy .*: BLOCKED, GOOG is locked out until .* UTC: earnings\. Not traded\.", line)
-        for line in told
-    ), told
-    assert summary == f"{len(told)} blocked"
-    assert statuses(server) == {"blocked": len(told)}
+        for line in blocked
+    ), blocked
+    released = [line for line in told if line.endswith(": RELEASED. Traded.")]
+    assert {line.split()[0] for line in released} == {"EURUSD", "BTCUSD"}
+    assert len(blocked) + len(released) == len(told)
+    assert summary == f"{len(blocked)} blocked, {len(released)} released"
 
 
 def test_orders_that_wait_are_traded_if_approved_and_not_if_rejected_or_timed_out(
@@ -115,7 +121,7 @@ def test_orders_that_wait_are_traded_if_approved_and_not_if_rejected_or_timed_ou
     def let_time_pass(order_id: str) -> None:
         server.sql("UPDATE orders SET expires_at = clock_timestamp() WHERE id = %s", order_id)
 
-    with trading(server, bars=100, pace="0.02") as run:
+    with trading(server, bars=60, pace="0.02") as run:
         for act in cycle([approve, reject, let_time_pass]):
             until(lambda: run.process.poll() is not None or waiting(operator), what="nothing waits, nothing ends")
             if run.process.poll() is not None:
