@@ -54,7 +54,8 @@ import psycopg  # noqa: E402
 from gunicorn.arbiter import Arbiter  # noqa: E402
 from gunicorn.glogging import Logger  # noqa: E402
 
-from app import accepting, answering, logs, metrics, waiting  # noqa: E402
+from app import accepting, answering, database_url, logs, metrics, waiting  # noqa: E402
+from app.embedded import EmbeddedError  # noqa: E402
 from app.outages import first_line  # noqa: E402
 from app.pooler import SharedSessions, require_session_pooling  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
@@ -64,8 +65,11 @@ accepting.install()
 answering.install()
 try:
     settings = Settings.from_environment()
+    database_url(settings)
 except SettingsError as error:
     sys.exit(f"countersign: {error}")
+except EmbeddedError as error:
+    sys.exit(f"countersign: {error}: start it with countersign serve, or set DATABASE_URL")
 logs.hide(settings.secrets)
 logs.configure(form=settings.log_format, level=settings.log_level, for_people=settings.embedded)
 logs.take_over()
@@ -136,7 +140,7 @@ def when_ready(server) -> None:
 
 def post_worker_init(worker) -> None:
     """Every worker stands ready to keep the desk; one of all that run, on whatever machine, does."""
-    from app import database_url, keeper
+    from app import keeper
 
     logs.of_greenlets(gevent.get_hub())
     _refuse_shared_sessions(worker)

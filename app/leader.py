@@ -14,7 +14,7 @@ from app.outages import OutageLog
 log = logging.getLogger(__name__)
 
 # A leader at work ends a statement on its connection about every second; its jobs take less than this.
-STALLED_AFTER = 30.0  # seconds
+STALLED_AFTER = 15.0  # seconds
 
 
 class Election:
@@ -39,7 +39,7 @@ class Election:
         if not self._leads:
             log.info("this process leads the background jobs, by database session %d", pid)
         self._leads, self._holder = True, None
-        self._stalled.succeeded()
+        self._stalled.succeeded(certainly=True)
 
     def lost(self) -> None:
         """This process does not lead any more, or cannot tell who leads."""
@@ -56,7 +56,7 @@ class Election:
             advice = "end it with SELECT pg_terminate_backend(pid) if its process is stopped or gone"
             self._stalled.failed(f"the lock is held by {holder}; {advice}")
         else:
-            self._stalled.succeeded()
+            self._stalled.succeeded(certainly=True)
 
     def details(self) -> dict[str, Any]:
         """For /readyz: without addresses and roles, for anybody may read it."""

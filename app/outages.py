@@ -72,12 +72,14 @@ class OutageLog:
                 first_line(error),
             )
 
-    def succeeded(self) -> None:
-        """One success. It ends the outage unless a failure was just before."""
+    def succeeded(self, *, certainly: bool = False) -> None:
+        """One success. It ends the outage, unless a failure was just before and the end is not certain."""
         if self._began_at is None:
             return
         with self._lock:
-            if self._began_at is None or self._clock() - self._last_failure_at < QUIET_SECONDS:
+            if self._began_at is None:
+                return
+            if not certainly and self._clock() - self._last_failure_at < QUIET_SECONDS:
                 return
             lasts, failures = self._lasts(), self._failures
             self._began_at = None

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from app import keeper, leader
 from app.advisory_locks import LockHolder
 from app.leader import Election
-from app.outages import QUIET_SECONDS, OutageLog
+from app.outages import OutageLog
 from tests.at_once import until
 from tests.database import connect
 
@@ -39,7 +39,7 @@ def election(now: list[float]) -> Election:
 
 
 def test_a_leader_elsewhere_is_logged_once(election: Election, caplog: pytest.LogCaptureFixture) -> None:
-    for idle in (0.4, 0.9, None, 29.0):
+    for idle in (0.4, 0.9, None, 14.0):
         election.seen(holder(idle))
     [record] = caplog.records
     assert record.levelno == logging.INFO
@@ -52,7 +52,7 @@ def test_a_leader_elsewhere_is_logged_once(election: Election, caplog: pytest.Lo
         "session": 41,
         "application": "countersign keeper 7",
         "connected_at": "2026-03-02T14:30:00.000000Z",
-        "idle_seconds": 29,
+        "idle_seconds": 14,
     }
     election.seen(holder(0.1, pid=42))
     assert len(caplog.records) == 2, "another leader"
@@ -65,7 +65,6 @@ def test_a_leader_that_does_nothing_is_warned_of_once_a_minute(
         election.seen(holder(float(seconds)))
         now[0] += 5
     assert election.details()["state"] == "stalled"
-    now[0] += QUIET_SECONDS
     election.seen(holder(0.5))
     assert election.details()["state"] == "another_process"
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -88,6 +87,12 @@ def test_the_process_that_leads_says_so(election: Election, caplog: pytest.LogCa
     election.lost()
     assert not election.leads
     assert election.details() == {"state": "unknown"}
+
+
+def test_winning_the_lead_ends_the_warning(election: Election, caplog: pytest.LogCaptureFixture) -> None:
+    election.seen(holder(20.0))
+    election.won(43)
+    assert caplog.messages[-1].endswith("over after 0 s (failures: 1)")
 
 
 def test_an_abandoned_session_that_holds_the_lock_is_named_until_it_ends(

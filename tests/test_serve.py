@@ -295,16 +295,22 @@ def test_a_host_that_is_none_of_ours_is_said_in_one_line(database: URL, tmp_path
 
 
 def test_gunicorn_by_itself_names_an_invalid_setting_in_one_line(database: URL, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "wsgi:app"],
-        env=on_database(database, tmp_path) | {"PORT": "many"},
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == "countersign: PORT must be a whole number from 1 to 65535, not 'many'\n"
+    missing = f"countersign: no embedded database in {tmp_path / 'postgres'}: "
+    for environment, line in (
+        (on_database(database, tmp_path) | {"PORT": "many"}, "countersign: PORT must be a whole number from 1 to"),
+        (bare(INSTANCE_PATH=str(tmp_path)), missing),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "gunicorn", "wsgi:app"],
+            env=environment,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith(line)
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_on_a_database_of_ones_own_it_migrates_and_makes_nobody(postgres_server: URL, tmp_path: Path) -> None:
