@@ -98,10 +98,15 @@ def _follow(app: Flask, listener: Listener) -> None:
     """The leader hears what becomes of them from the venue's stream, where it has one."""
     pause = EVERY
     outage = OutageLog(log, "nothing could be heard")
+
+    def goes_on() -> bool:
+        outage.succeeded()  # it is asked with whatever the stream says, beats included
+        return leads.is_set()
+
     while True:
         leads.wait()
         began = time.monotonic()
-        _round(app, "follow", outage, lambda: listener.follow(leads.is_set))
+        _round(app, "follow", outage, lambda: listener.follow(goes_on))
         pause = EVERY if time.monotonic() - began > FOLLOW_AGAIN else min(2 * pause, FOLLOW_AGAIN)
         time.sleep(pause)
 

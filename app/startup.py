@@ -7,6 +7,7 @@ import time
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+from psycopg.errors import ConnectionTimeout
 from psycopg.pq import PGconn, Ping
 from sqlalchemy.engine import URL
 
@@ -37,8 +38,7 @@ def wait_for_database(url: URL, name: str = "DATABASE_URL") -> None:
     refusals = 0
     while True:
         try:
-            with psycopg.connect(dsn, autocommit=True) as connection, closed_after(ANSWER_TIMEOUT, [connection]):
-                connection.execute("SELECT 1")
+            _require_answer(dsn)
             break
         except psycopg.OperationalError as error:
             reason = first_line(error)
@@ -57,11 +57,25 @@ def wait_for_database(url: URL, name: str = "DATABASE_URL") -> None:
         log.warning("the database answers after %.1f s", time.monotonic() - began)
 
 
+def _require_answer(dsn: str) -> None:
+    """Raises psycopg.OperationalError."""
+    with (
+        psycopg.connect(dsn, autocommit=True) as connection,
+        closed_after(ANSWER_TIMEOUT, [connection]) as expired,
+    ):
+        try:
+            connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            if expired.is_set():
+                raise ConnectionTimeout(f"no answer to a statement within {ANSWER_TIMEOUT:g} s") from None
+            raise
+
+
 def _may_come_up(dsn: str, error: psycopg.OperationalError) -> bool:
     """Whether nothing answers at that address, or a server that takes no connections yet.
 
     libpq's ping tells them from a server that refuses this client; the messages depend on the server's language.
     """
-    if any(words in str(error) for words in POOLER_WAITS):
+    if isinstance(error, ConnectionTimeout) or any(words in str(error) for words in POOLER_WAITS):
         return True
     return Ping(PGconn.ping(dsn.encode())) in (Ping.NO_RESPONSE, Ping.REJECT)

@@ -12,11 +12,12 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL
 
-from app import pooler
+from app import pooler, startup
 from app.pooler import SharedSessions, check_backends, require_session_pooling
 from app.settings import PROJECT, SettingsError
 from tests.at_once import Caller
 from tests.commands import countersign, on_database, refused, said
+from tests.database import connect
 from tests.pgbouncer import needs_pgbouncer, pgbouncer
 from tests.serving import Desk, free_port
 from tests.test_serve import serving
@@ -49,6 +50,18 @@ def test_names_a_session_pool_that_is_too_small(database: URL, monkeypatch: pyte
         require_session_pooling(url)
     assert "did not answer on 3 connections" in str(refusal.value)
     assert "its pool is too small" in str(refusal.value)
+
+
+@needs_pgbouncer
+def test_waits_for_a_pooler_that_has_no_connection_to_give(database: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(startup, "DATABASE_TIMEOUT", 0.4)
+    with pgbouncer(database, "session", default_pool_size=1) as url, connect(url) as other:
+        other.execute("SELECT 1")
+        with pytest.raises(
+            SettingsError, match=r"the database did not answer within 0 s: no answer to a statement"
+        ):
+            startup.wait_for_database(url)
 
 
 @needs_pgbouncer
