@@ -32,6 +32,13 @@ def cheap_password_hashes() -> Iterator[PasswordHasher]:
     accounts.HASHER = real
 
 
+@pytest.fixture
+def real_password_hashes(cheap_password_hashes: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> PasswordHasher:
+    """Hash passwords at their real cost, for tests that look at it."""
+    monkeypatch.setattr(accounts, "HASHER", cheap_password_hashes)
+    return cheap_password_hashes
+
+
 @pytest.fixture(autouse=True)
 def nobody_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody in this process is cut off for doing nothing; otherwise where that very thing is looked at."""

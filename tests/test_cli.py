@@ -238,6 +238,7 @@ def test_a_group_alone_shows_its_commands(run: Run) -> None:
 # People
 
 
+@pytest.mark.usefixtures("real_password_hashes")
 def test_a_person_is_made_with_a_password_from_standard_input(run: Run, desk: Desk, app: Flask) -> None:
     for number, line in enumerate(["correct horse\n", "correct horse\r\n", "correct horse", "ein schönes Wort\n"]):
         said(run("user", "add", f"p{number}", "--role", "operator", "--password-stdin", given=line))
