@@ -80,8 +80,10 @@ export const mendForm = ({ api }) => () => ({
   get byOperator() {
     return this.broken && this.$store.desk.state.config_error.fixable_by === 'operator';
   },
-  get route() {
-    return `PUT /api/admin/trading/${this.key.startsWith('signal_layers') ? 'signal-layers' : 'approval-config'}`;
+  get operatorFix() {
+    if (!this.byOperator) return '';
+    const route = this.key.startsWith('signal_layers') ? 'signal-layers' : 'approval-config';
+    return `${this.$store.desk.me.can.operate ? 'You' : 'An operator'} can fix it: set the values that cannot be read (PUT /api/admin/trading/${route}).`;
   },
   get key() {
     return this.broken ? this.error.key : '';
