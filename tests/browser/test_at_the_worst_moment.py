@@ -83,7 +83,9 @@ def test_a_switch_that_somebody_else_has_turned_is_not_asked_about_any_more(
     awake(desk_page)
     switch(desk_page, PAPER).click()
     as_script("operator", "PUT", "/approval-config", {"auto_approve_paper": False})
-    expect(dialog(desk_page).get_by_role("alert")).to_have_text("This changed while you were deciding: already done.")
+    expect(dialog(desk_page).get_by_role("alert")).to_have_text(
+        "This changed while you were deciding: already done."
+    )
     expect(dialog(desk_page).locator("[type=submit]")).to_have_attribute("aria-disabled", "true")
     answer(desk_page, "Cancel")
 

@@ -15,6 +15,7 @@ from app.web.api import OUTSTANDING
 from tests.at_once import Caller, until
 from tests.browser.conftest import DESKTOP, PHONE, Complaints, OpenPage, Profiles, SignIn
 from tests.browser.parts import announced, answer, awake, card, decisions, dialog, expect_mode
+from tests.browser.reflow import faults
 from tests.browser.test_accessibility import check
 from tests.desk.orders import body
 from tests.serving import Server
@@ -146,6 +147,15 @@ def test_everybody_can_use_it(open_page: OpenPage, sign_in: SignIn, viewport: An
 
 
 @pytest.mark.usefixtures("limit")
+@pytest.mark.usefixtures("limit", "stop")
+def test_nothing_of_it_is_cut_off_in_narrow_windows_or_with_large_text(desk_page: Page) -> None:
+    desk_page.get_by_role("button", name="Halt trading").click()
+    expect(cancel_button(desk_page)).to_be_visible()
+    expect(there(desk_page, "AAPL")).to_be_visible()
+    desk_page.locator(".toast").click()  # it lies over the page for a few seconds, until it is pressed
+    assert faults(desk_page) == []
+
+
 def test_no_changes_nothing(desk_page: Page, venue: Venue) -> None:
     desk_page.get_by_role("button", name="Halt trading").click()
     cancel_button(desk_page).click()

@@ -268,7 +268,7 @@ def test_nothing_that_a_viewer_sees_of_a_broken_configuration_is_cut_off(
 
 
 def test_nothing_of_the_other_pages_is_cut_off_covered_or_scrolled_sideways(
-    crowded: Page, server: Server, complaints: Complaints
+    crowded: Page, sign_in: SignIn, server: Server, complaints: Complaints
 ) -> None:
     complaints.expect("status of 404")
     server.add_user(LONG_NAME, "operator")
@@ -287,6 +287,11 @@ def test_nothing_of_the_other_pages_is_cut_off_covered_or_scrolled_sideways(
         crowded.locator(form).first.evaluate("form => form.submit()")
         expect(crowded.locator(".sheet")).to_be_visible()
         found += [f"after {form}: {fault}" for fault in faults(crowded)]
+    crowded.goto("/account")
+    crowded.get_by_label("Password", exact=True).first.fill(sign_in.passwords["ada"])  # type: ignore[attr-defined]
+    crowded.get_by_role("button", name="Set it up").click()
+    expect(crowded.get_by_role("heading", name="Set up a second factor")).to_be_visible()
+    found += [f"second factor: {fault}" for fault in faults(crowded)]
     crowded.context.clear_cookies()
     crowded.goto("/login")
     found += [f"/login: {fault}" for fault in faults(crowded)]
