@@ -220,7 +220,7 @@ class Operator:
         try:
             return await self._http.request(method, path, **more)
         except httpx.TransportError as error:
-            await asyncio.sleep(2)  # where the desk has ended, `watch` says so first
+            await asyncio.sleep(10)  # where the desk has ended, `watch` says so first
             raise Failed(f"the desk does not answer: {error}") from None
 
 

@@ -146,7 +146,6 @@ def test_everybody_can_use_it(open_page: OpenPage, sign_in: SignIn, viewport: An
     check(page)
 
 
-@pytest.mark.usefixtures("limit")
 @pytest.mark.usefixtures("limit", "stop")
 def test_nothing_of_it_is_cut_off_in_narrow_windows_or_with_large_text(desk_page: Page) -> None:
     desk_page.get_by_role("button", name="Halt trading").click()
@@ -156,6 +155,7 @@ def test_nothing_of_it_is_cut_off_in_narrow_windows_or_with_large_text(desk_page
     assert faults(desk_page) == []
 
 
+@pytest.mark.usefixtures("limit")
 def test_no_changes_nothing(desk_page: Page, venue: Venue) -> None:
     desk_page.get_by_role("button", name="Halt trading").click()
     cancel_button(desk_page).click()

@@ -224,8 +224,8 @@ def test_scrolling_by_hand_is_not_moving(
     awake(page)
     page.wait_for_timeout(SETTLED)
     page.mouse.move(200, 600)
-    page.mouse.wheel(0, 300)
-    page.wait_for_function("() => window.scrollY >= 300")
+    page.mouse.wheel(0, 500)
+    page.wait_for_function("() => window.scrollY >= 500")
     page.mouse.click(*middle(approve(page, "SYM3")))
     expect(order(page, "SYM3")).to_contain_text("Released by olga")
 

@@ -74,7 +74,7 @@ export const modeDetail = ({ api }) => () => ({
   },
 
   get words() {
-    return wordsOf(this.config, this.$root.dataset);
+    return wordsOf(this.config, document.getElementById('modebar').dataset);
   },
 });
 

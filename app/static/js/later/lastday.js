@@ -211,17 +211,17 @@ function createLastDay({ section, read }) {
 
   let width = 0;
   new ResizeObserver(() => {
-    if (!day || section.clientWidth === width) return;
-    width = section.clientWidth;
+    if (!day || body.clientWidth === width) return;
+    width = body.clientWidth;   // less what the section keeps free at its edges, which grows with the text
     draw();
-  }).observe(section);
+  }).observe(body);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { if (day) draw(); });
 
   return async () => {
     try {
       day = await read();
       problem.textContent = '';
-      width = section.clientWidth;
+      width = body.clientWidth;
       const focused = section.contains(document.activeElement) && document.activeElement.className;
       draw();
       if (focused) section.getElementsByClassName(focused)[0]?.focus({ preventScroll: true });
