@@ -261,6 +261,7 @@ def test_nothing_that_a_viewer_sees_of_a_broken_configuration_is_cut_off(
     )
     page = open_page(viewport={"width": 390, "height": 900})
     for role in ("viewer", "admin"):
+        page.goto("about:blank")  # a page that is still open would be told that its session has ended
         page.context.clear_cookies()
         sign_in(page, role)
         awake(page)
