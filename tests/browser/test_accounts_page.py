@@ -19,8 +19,9 @@ def seen(request: pytest.FixtureRequest, open_page: OpenPage) -> Page:
 def crowd(server: Server) -> None:
     server.add_user("a-person-with-a-name-that-is-as-long-as-names-may-possibly-be-64", "operator")
     server.add_user("gone", "viewer")
-    server.sql("UPDATE accounts SET deactivated_at = now() WHERE name = 'gone'")
     server.add_token("momentum-bot", "engine", owner="gone")
+    server.sql("UPDATE accounts SET deactivated_at = now() WHERE name = 'gone'")
+    server.sql("UPDATE accounts SET suspended_at = now() WHERE name = 'momentum-bot'")
     server.add_token("night-script", "admin", allow_live=True)
     server.add_token("old-bot", "engine")
     server.sql(

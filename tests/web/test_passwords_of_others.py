@@ -49,7 +49,7 @@ def test_nothing_else_is_possible_before(olga: tuple[Browser, str], desk: Desk, 
 
 def test_and_then_everything_is(olga: tuple[Browser, str], app: Flask, ada: Browser) -> None:
     person, password = olga
-    assert "has to change the password" in ada.get("/accounts").text
+    assert "temporary password" in ada.get("/accounts").text
     page = person.get("/account/password")
     assert page.status_code == 200
     assert "Change your password" in page.text
@@ -60,7 +60,7 @@ def test_and_then_everything_is(olga: tuple[Browser, str], app: Flask, ada: Brow
     assert "Your password is changed." in trading.text
     assert person.json("PUT", "/mode", {"trading_mode": "disabled"}).status_code == 200
     assert person.get("/account/password").headers["Location"] == "/account"
-    assert "has to change the password" not in ada.get("/accounts").text
+    assert "temporary password" not in ada.get("/accounts").text
     assert signed_in(app, "olga", NEW).get("/trading").status_code == 200
 
 
