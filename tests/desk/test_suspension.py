@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from app import accounts, people
+from app import accounts, people, sign_in
 from app.desk import approvals, lockouts, orders
 from app.desk.actor import Actor
 from app.desk.errors import Conflict, Decided, DeskError, Forbidden, Invalid, NotFound
@@ -105,6 +105,15 @@ class TestDeactivation:
         answer = owned.app.test_client().get("/v2/orders", headers=owned.client("bot").headers)
         assert answer.status_code == 403
         assert "suspended" in answer.json["message"]
+
+    def test_ends_what_their_tokens_hold_open(self, owned: Owned, desk: Desk) -> None:
+        """Streams and waits look their credentials up again this way."""
+        token_id = owned.tokens["reader"].partition(".")[0]
+        with transaction(desk) as connection:
+            assert sign_in.roles_of(connection, [token_id]) == {token_id: Role.VIEWER}
+        owned.do(people.deactivate, TESTER, "olga")
+        with transaction(desk) as connection:
+            assert sign_in.roles_of(connection, [token_id]) == {}
 
     def test_gives_suspended_accounts_no_tokens(self, owned: Owned) -> None:
         owned.do(people.deactivate, TESTER, "olga")
