@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, literal_column, select
+from sqlalchemy import ColumnElement, Select, false, func, insert, literal_column, select, text, union_all
 from sqlalchemy.orm import Session
 
 from app.desk.actor import Actor
@@ -120,27 +123,86 @@ def event(event_id: int) -> str:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events are listed. `actor` is the beginning of a name; `people` leaves out engines and `system:`."""
+
+    actions: tuple[str, ...] = ()
+    actor: str = ""
+    people: bool = False
+    since: datetime | None = None  # inclusive
+    until: datetime | None = None  # exclusive
+
+
+EVERY_EVENT = EventFilter()
+MAX_WALKS = 200
+# Ids are given out a moment before the time of an event, and a transaction takes seconds at most.
+ID_SKEW = timedelta(minutes=1)
+# Every name is found by one step along the index on it, however many events it has.
+ACTORS = text("""
+    WITH RECURSIVE actors (name) AS (
+        (SELECT lower(actor) FROM audit_events ORDER BY lower(actor) LIMIT 1)
+        UNION ALL
+        SELECT (SELECT lower(actor) FROM audit_events WHERE lower(actor) > actors.name
+                ORDER BY lower(actor) LIMIT 1)
+        FROM actors WHERE actors.name IS NOT NULL
+    )
+    SELECT name FROM actors WHERE starts_with(name, lower(:prefix)) AND NOT (
+        :people AND (starts_with(name, 'system:')
+                     OR name IN (SELECT lower(accounts.name) FROM accounts WHERE role = 'engine'))
+    )
+""")
+
+
 def events(
-    *,
-    action: str | None = None,
-    actor: str | None = None,
-    before_id: int | None = None,
-    limit: int = 50,
-    whole: bool = False,
+    wanted: EventFilter = EVERY_EVENT, *, before_id: int | None = None, limit: int = 50, whole: bool = False
 ) -> Sequence[tuple[int, str]]:
     """Up to `limit` events, newest first: the id of each, and the event as JSON text, cut unless `whole`.
 
     `before_id` continues after an earlier page.
     """
-    query = select(AuditEvent.id, WHOLE if whole else LISTED).order_by(AuditEvent.id.desc()).limit(limit)
-    if action is not None:
-        query = query.where(AuditEvent.action == action)
-    if actor is not None:
-        query = query.where(func.lower(AuditEvent.actor) == actor.lower())  # as names are told apart
-    if before_id is not None:
-        query = query.where(AuditEvent.id < before_id)
     with reading() as session:
-        return [(event_id, written) for event_id, written in session.execute(query)]
+        ids = _ids(session, wanted, before_id, limit)
+        query = select(AuditEvent.id, WHOLE if whole else LISTED).where(AuditEvent.id.in_(ids))
+        found = session.execute(query.order_by(AuditEvent.id.desc()))
+        return [(event_id, written) for event_id, written in found]
+
+
+def _ids(session: Session, wanted: EventFilter, before_id: int | None, limit: int) -> Select[Any]:
+    """The newest `limit` ids: one walk along an index for each pair of an actor and an action."""
+    ranges: list[ColumnElement[bool]] = [] if before_id is None else [AuditEvent.id < before_id]
+    if wanted.since is not None:
+        ranges += [AuditEvent.created_at >= wanted.since, AuditEvent.id >= _id_at(session, wanted.since - ID_SKEW)]
+    if wanted.until is not None:
+        ranges += [AuditEvent.created_at < wanted.until, AuditEvent.id < _id_at(session, wanted.until + ID_SKEW)]
+    actors: list[str | None] = [None]
+    if wanted.actor or wanted.people:
+        actors = [*session.scalars(ACTORS, {"prefix": wanted.actor, "people": wanted.people})]
+    newest = select(AuditEvent.id).where(*ranges).order_by(AuditEvent.id.desc()).limit(limit)
+    pairs = [*product(actors, wanted.actions or [None])]
+    if len(pairs) > MAX_WALKS:
+        newest = newest.where(func.lower(AuditEvent.actor).in_(actors)) if actors != [None] else newest
+        return newest.where(AuditEvent.action.in_(wanted.actions)) if wanted.actions else newest
+    walks = [newest.where(false())]
+    for actor, action in pairs:
+        walk = newest if actor is None else newest.where(func.lower(AuditEvent.actor) == actor)
+        walks.append(walk if action is None else walk.where(AuditEvent.action == action))
+    found = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
+    return select(found.c.id).order_by(found.c.id.desc()).limit(limit)
+
+
+def _id_at(session: Session, instant: datetime) -> int:
+    """The lowest id from which on events are as late as `instant`, by bisection: there is no index on the time."""
+    low, high = 1, latest_id(session) + 1
+    while low < high:
+        middle = (low + high) // 2
+        query = select(AuditEvent.id, AuditEvent.created_at).where(AuditEvent.id >= middle)
+        found = session.execute(query.order_by(AuditEvent.id).limit(1)).one()
+        if found.created_at >= instant:
+            high = middle
+        else:
+            low = found.id + 1
+    return low
 
 
 def latest_id(session: Session) -> int:

@@ -35,8 +35,10 @@ from app.web.body import (
     answer_written,
     page_of,
     read_choice,
+    read_choices,
     read_form,
     read_id,
+    read_instant,
     read_instant_cursor,
     read_limit,
     read_number_cursor,
@@ -200,12 +202,14 @@ def read_lockout_id(text: str) -> uuid.UUID:
 @blueprint.get("/audit")
 def get_audit() -> Response:
     limit = read_limit()
-    events = audit.events(
-        action=read_choice("action", audit.ACTIONS),
-        actor=read_word("actor"),
-        before_id=read_number_cursor(),
-        limit=limit + 1,
+    wanted = audit.EventFilter(
+        actions=tuple(dict.fromkeys(read_choices("action", audit.ACTIONS))),
+        actor=read_word("actor") or "",
+        people=read_choice("people", ["true", "false"]) == "true",
+        since=read_instant("from"),
+        until=read_instant("to"),
     )
+    events = audit.events(wanted, before_id=read_number_cursor(), limit=limit + 1)
     following = write_cursor(events[limit - 1][0]) if len(events) > limit else None
     items = ",".join(event for _, event in events[:limit])
     return answer_written(f'{{"items":[{items}],"next":{strict_json.dumps(following)}}}')

@@ -220,10 +220,29 @@ def read_id(text: str, no_such: str) -> uuid.UUID:
 
 def read_choice(name: str, words: Sequence[str]) -> str | None:
     """One of `words` in the query string: a misspelt filter must not read as an empty list."""
-    text = request.args.get(name)
-    if text is not None and text not in words:
+    return next(iter(read_choices(name, words)), None)
+
+
+def read_choices(name: str, words: Sequence[str]) -> list[str]:
+    """Those of `words` that the query string gives."""
+    texts = request.args.getlist(name)
+    if any(text not in words for text in texts):
         raise Invalid({name: [f"must be one of {', '.join(filter(None, words))}"]})
-    return text
+    return texts
+
+
+def read_instant(name: str) -> datetime | None:
+    """An instant of the query string, with its offset from UTC."""
+    text = request.args.get(name)
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that was not escaped arrives as a space
+        if instant.tzinfo is None or not 1970 <= instant.year < 9998:
+            raise ValueError
+    except ValueError:
+        raise Invalid({name: ["must be an instant such as 2026-03-02T14:30:00Z"]}) from None
+    return instant
 
 
 def _bad_cursor() -> Invalid:

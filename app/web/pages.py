@@ -326,9 +326,9 @@ def _words(order: dict[str, Any]) -> str:
 def audit_page() -> Any:
     limit = 50
     filters = {"action": read_choice("action", ("", *audit.ACTIONS)) or None, "actor": read_word("actor") or None}
-    events = audit.events(
-        action=filters["action"], actor=filters["actor"], before_id=read_number_cursor(), limit=limit + 1
-    )
+    action, actor = filters["action"], filters["actor"]
+    wanted = audit.EventFilter(actions=(action,) if action else (), actor=actor or "")
+    events = audit.events(wanted, before_id=read_number_cursor(), limit=limit + 1)
     more = write_cursor(events[limit - 1][0]) if len(events) > limit else None
     given: dict[str, Any] = {name: value for name, value in filters.items() if value}
     return _rendered(

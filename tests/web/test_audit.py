@@ -319,10 +319,71 @@ class TestReading:
         assert [(event["actor"], event["action"]) for event in both] == [("admin-0", "lockout.create")]
 
     @pytest.mark.parametrize(
-        "actor", ["nobody", "", "%25", "admin", "ADMIN-0", "é", "%F0%9F%98%80", "%0A", "' OR 1=1"]
+        "actor", ["nobody", "%25", "dmin-0", "admin-00", "admi_", "é", "%F0%9F%98%80", "%0A", "' OR 1=1"]
     )
     def test_of_somebody_who_did_nothing(self, admin: Api, actor: str) -> None:
         assert admin.get(f"/audit?actor={actor}").json == {"items": [], "next": None}
+
+    def test_by_the_beginning_of_an_actors_name(self, api: Callable[..., Api], desk: Desk) -> None:
+        admin, other = api("admin"), api("admin", allow_live=True)
+        for client in (admin, other):
+            client.post("/lockouts", LOCKOUT)
+        for prefix in ("admin", "ADMIN-", "a"):
+            found = admin.get(f"/audit?actor={prefix}&action=lockout.create").json["items"]
+            assert [event["actor"] for event in found] == ["admin-1", "admin-0"]
+        assert len(admin.get("/audit?actor=").json["items"]) == desk.sql("SELECT count(*) FROM audit_events")[0][0]
+
+    def test_by_several_actions(self, admin: Api) -> None:
+        for _ in range(2):
+            admin.post("/lockouts", LOCKOUT)
+            admin.put("/mode", {"trading_mode": "disabled"})
+        admin.put("/signal-layers", {"macro": False})
+        path = "/audit?action=lockout.create&action=signal_layers.change&limit=2"
+        page = admin.get(path).json
+        assert [event["action"] for event in page["items"]] == ["signal_layers.change", "lockout.create"]
+        more = admin.get(f"{path}&cursor={page['next']}").json
+        assert ([event["action"] for event in more["items"]], more["next"]) == (["lockout.create"], None)
+        assert_problem(admin.get("/audit?action=lockout.create&action=x"), 422, "invalid", "action")
+
+    def test_of_people_without_engines_and_the_system(self, api: Callable[..., Api], desk: Desk) -> None:
+        admin, engine = api("admin"), api("engine")
+        engine.post("/orders", order())
+        admin.put("/signal-layers", {"macro": False})
+        desk.sql(
+            "INSERT INTO audit_events (actor, action, subject, request_id)"
+            " VALUES ('system:x', 'order.expire', 's', 'r')"
+        )
+        actors = {event["actor"] for event in admin.get("/audit?people=true").json["items"]}
+        assert actors == {"admin-0", "cli:tests"}
+        everyone = {event["actor"] for event in admin.get("/audit?people=false").json["items"]}
+        assert everyone == actors | {"engine-1", "system:x"}
+        assert admin.get("/audit?people=true&actor=engine").json["items"] == []
+        assert_problem(admin.get("/audit?people=1"), 422, "invalid", "people")
+
+    def test_by_time(self, admin: Api, desk: Desk) -> None:
+        for number in range(8):
+            admin.put("/approval-config", {"approval_timeout_minutes": 100 + number})
+        events = admin.get("/audit?action=approval_config.change").json["items"]
+        for first in (0, 3, 7):
+            for last in range(first, 8):
+                newest, oldest = events[first], events[last]
+                path = f"/audit?action=approval_config.change&from={oldest['created_at']}"
+                assert admin.get(path).json["items"] == events[: last + 1]
+                assert admin.get(f"{path}&to={newest['created_at']}").json["items"] == events[first + 1 : last + 1]
+        assert admin.get("/audit?from=2999-01-01T00:00:00Z").json["items"] == []
+        assert admin.get("/audit?to=1999-01-01T00:00:00Z").json["items"] == []
+        [(total,)] = desk.sql("SELECT count(*) FROM audit_events")
+        assert (
+            len(admin.get("/audit?from=1999-01-01T00:00:00%2B02:00&to=2999-01-01T00:00:00Z").json["items"])
+            == total
+        )
+
+    @pytest.mark.parametrize("name", ["from", "to"])
+    @pytest.mark.parametrize(
+        "wrong", ["", "x", "2026", "2026-03-02T14:30:00", "9999-12-31T00:00:00Z", "%00", "9" * 400]
+    )
+    def test_a_time_that_is_none_is_refused(self, admin: Api, name: str, wrong: str) -> None:
+        assert_problem(admin.get(f"/audit?{name}={wrong}"), 422, "invalid", name)
 
     @pytest.mark.parametrize("actor", ["%00", "a%00b", "a" * 101, "a" * 3000])
     def test_of_somebody_who_cannot_be(self, admin: Api, actor: str) -> None:

@@ -11,7 +11,7 @@ from app.forms import MAX_CLIENT_ORDER_ID_LENGTH, MAX_REASON_LENGTH
 from app.streams import BEAT_EVERY
 from app.web.body import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORD
 from app.web.openapi import examples
-from app.web.openapi.words import ID, STRING, Json, ref, ticker
+from app.web.openapi.words import ID, STRING, TIME, Json, ref, ticker
 from app.web.orders import LONGEST_WAIT
 from app.web.permissions import API, NEVER_LIMITED, right_for
 
@@ -270,8 +270,15 @@ DESK: tuple[Row, ...] = (
         "AuditList",
         {
             "parameters": (
-                _query("action", {"enum": list(audit.ACTIONS)}, "Only events of this action."),
-                _query("actor", _word(MAX_WORD), "Only events of this actor."),
+                _query(
+                    "action",
+                    {"enum": list(audit.ACTIONS)},
+                    "Only events of this action. It may be given several times.",
+                ),
+                _query("actor", _word(MAX_WORD), "Only events of actors whose name begins so."),
+                _query("people", {"enum": ["true", "false"]}, "With true without engines and `system:` actors."),
+                _query("from", TIME, "Only events at or after this instant."),
+                _query("to", TIME, "Only events before this instant."),
                 LIMIT,
                 NUMBER_CURSOR,
             ),

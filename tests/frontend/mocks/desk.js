@@ -169,7 +169,7 @@ export class Desk extends Rules {
 
   /** Newest first. */
   audit({ action, actor } = {}) {
-    return this.events.filter((event) => (!action || event.action === action) && (!actor || event.actor.toLowerCase() === actor.toLowerCase())).reverse();
+    return this.events.filter((event) => (!action || event.action === action) && (!actor || event.actor.toLowerCase().startsWith(actor.toLowerCase()))).reverse();
   }
 
   state() {
