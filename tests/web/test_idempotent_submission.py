@@ -39,6 +39,7 @@ class TestTheSameAgain:
             ({}, {"time_in_force": "day"}),
             ({}, {"strategy": None, "rationale": None, "signal_layer": None, "reference_price": None}),
             ({}, {"strategy": "", "rationale": ""}),
+            ({}, {"strategy": " ", "rationale": "\u200b"}),
             ({}, {"notional": None, "limit_price": None, "stop_price": None}),
             ({"ticker": "AAPL"}, {"ticker": " aapl "}),
         ],
@@ -120,7 +121,6 @@ class TestAnotherOrderOfTheSameId:
             {"reference_price": "1"},
             {"signal_layer": "macro"},
             {"strategy": "s"},
-            {"rationale": " "},
         ],
         ids=str,
     )

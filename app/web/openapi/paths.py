@@ -388,8 +388,8 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
 
 
 def operation_id(method: str, name: str) -> str:
-    """An identifier: `patch lockouts/{lockout_id}` is patchLockout, `get approval-config` getApprovalConfig."""
-    words = re.sub(r"(\w)s/\{\w+\}", r"\1", name)
+    """An identifier: `patch lockouts/{lockout_id}` is patchLockout, `get audit/{event_id}` getAuditEvent."""
+    words = re.sub(r"\{(\w+)_id\}", r"\1", re.sub(r"(\w)s/\{\w+\}", r"\1", name))
     return method + "".join(word.capitalize() for word in re.split(r"\W+", words))
 
 
