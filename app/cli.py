@@ -278,7 +278,7 @@ def lockout_list() -> None:
         while rows := lockouts.page(after=after, limit=200):
             for row in rows:
                 ends = rfc3339(row.expires_at)
-                say(f"{row.id}  {row.ticker:<20}  {row.lockout_type:<10}  {ends}  {row.created_by}  {row.reason}")
+                say(f"{row.id}  {row.ticker:<21}  {row.lockout_type:<10}  {ends}  {row.created_by}  {row.reason}")
             after = (rows[-1].expires_at, rows[-1].id)
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 from wtforms import Field, Form, IntegerField, PasswordField, StringField
 from wtforms.validators import Length, NumberRange, StopValidation, ValidationError
 
-from app.domain.symbols import normalize_ticker
+from app.domain.instruments import InvalidTicker, parse_ticker
 from app.domain.texts import is_blank, trimmed
 
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
@@ -239,19 +239,16 @@ class IfGiven:
 
 
 class Ticker:
-    """Normalises to upper case; `*` stands for every symbol, where it may."""
+    """A ticker in its stored form; `*` stands for every symbol, where `allow_every`."""
 
     def __init__(self, *, allow_every: bool = True) -> None:
         self.allow_every = allow_every
 
     def __call__(self, form: Form, field: Field) -> None:
-        ticker = normalize_ticker(field.data or "", allow_every=self.allow_every)
-        if ticker is None:
-            every = ", or * for every symbol" if self.allow_every else ""
-            raise StopValidation(
-                f"must be a symbol such as AAPL, BRK.B or BTC/USD of at most 20 characters{every}"
-            )
-        field.data = ticker
+        try:
+            field.data = parse_ticker(field.data or "", allow_every=self.allow_every)
+        except InvalidTicker as error:
+            raise StopValidation(str(error)) from error
 
 
 class Text(Length):

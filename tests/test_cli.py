@@ -408,8 +408,8 @@ def test_all_lockouts_are_listed_however_many(run: Run, desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["A B", "--reason", "r"], "ticker: must be a symbol"),
-        (["ß", "--reason", "r"], "ticker: must be a symbol"),
+        (["A B", "--reason", "r"], "ticker: contains a space"),
+        (["ß", "--reason", "r"], 'ticker: contains "ß"'),
         (["AAPL", "--reason", " "], "reason: "),
         (["AAPL", "--reason", "x" * 501], "reason: must have 1 to 500 characters"),
         (["AAPL", "--reason", "r", "--minutes", "0"], "duration_minutes: must be from 1 to 525600"),

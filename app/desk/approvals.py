@@ -19,8 +19,8 @@ from app.desk.orders import TABLE, Shown
 from app.desk.transaction import reading, recording
 from app.domain import gate
 from app.domain.control import SelfApproval
-from app.domain.lifecycle import Mover, OrderStatus
-from app.domain.symbols import EVERY_SYMBOL, instrument
+from app.domain.instruments import Multipliers, instrument, instrument_key
+from app.domain.lifecycle import Mover, OrderStatus, status_at
 
 OWN_ENGINE = (
     "you control this engine (you, or a person who controls your account, own it, created it, or created one of"
@@ -37,26 +37,20 @@ def waiting(
     if after is not None:
         query = query.where(tuple_(TABLE.c.expires_at, TABLE.c.id) > after)
     rows = session.execute(query.order_by(TABLE.c.expires_at, TABLE.c.id).limit(limit)).all()
-    by_instrument: dict[str, list[gate.Lockout]] = {}
+    by_key: dict[str, list[gate.Lockout]] = {}
     for lockout in desk.lockouts:
-        by_instrument.setdefault(instrument(lockout.ticker), []).append(lockout)
-    of_all = by_instrument.get(EVERY_SYMBOL, [])
-    return [
-        (
-            row,
-            gate.blockers(
-                orders.gate_order(row),
-                replace(desk, lockouts=by_instrument.get(instrument(row.ticker), []) + of_all),
-                now,
-            ),
-        )
-        for row in rows
-    ]
+        by_key.setdefault(instrument_key(lockout.ticker), []).append(lockout)
+
+    def blockers(row: Row[Any]) -> tuple[gate.Reason, ...]:
+        lockouts = [lockout for key in instrument(row.ticker).lockout_keys for lockout in by_key.get(key, ())]
+        return gate.blockers(orders.gate_order(row), replace(desk, lockouts=lockouts), now)
+
+    return [(row, blockers(row)) for row in rows]
 
 
-def as_json(row: Row[Any], blockers: Sequence[gate.Reason]) -> Shown:
+def as_json(row: Row[Any], blockers: Sequence[gate.Reason], multipliers: Multipliers) -> Shown:
     """The order that waits, with `approvable` and the codes of its `blockers`."""
-    return orders.as_json(row, row.created_at) | {
+    return orders.as_json(row, row.created_at, multipliers) | {
         "approvable": not blockers,
         "blockers": [reason.code.value for reason in blockers],
     }
@@ -65,7 +59,9 @@ def as_json(row: Row[Any], blockers: Sequence[gate.Reason]) -> Shown:
 def page(*, after: Place | None = None, limit: int = 50) -> list[Shown]:
     """`waiting` in a transaction of its own."""
     with reading() as session:
-        return [as_json(*found) for found in waiting(session, *rules.in_force(session), after=after, limit=limit)]
+        now, desk = rules.in_force(session)
+        multipliers = desk.config.instruments.multipliers
+        return [as_json(*found, multipliers) for found in waiting(session, now, desk, after=after, limit=limit)]
 
 
 def tally(session: Session, now: datetime) -> dict[str, int]:
@@ -100,7 +96,7 @@ def approve(
         ):
             raise Forbidden(OWN_ENGINE, "own_engine")
         now, desk = rules.in_force(session, row.ticker)
-        waits = orders.as_json(row, now)["status"] == OrderStatus.PENDING_APPROVAL
+        waits = status_at(OrderStatus(row.status), row.expires_at, now) is OrderStatus.PENDING_APPROVAL
         if waits and (blockers := gate.blockers(orders.gate_order(row), desk, now)):
             raise Blocked(blockers)
         shown, won = orders.settle(

@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Row, func, or_, select, text
 from sqlalchemy.orm import Session
 
-from app.desk import audit, orders
+from app.desk import audit, orders, rules
 from app.desk.actor import Actor
 from app.desk.orders import TABLE, Shown
 from app.desk.steps import venue_order_id
 from app.desk.times import rfc3339
+from app.domain.instruments import Multipliers
 from app.domain.lifecycle import OrderStatus, is_final
 from app.models import AuditEvent
 
@@ -27,7 +28,7 @@ ANSWERS = "venue.answers"  # its subject is the trading mode
 def outstanding(session: Session) -> Shown:
     """How many orders are on their way to a venue, or may be, `unknown` ones among them; the first 500 of these,
     and of those that are open there, stops marked as protective; and since when a venue has not answered."""
-    now = orders.database_now(session)
+    now, multipliers = rules.clock_and_multipliers(session)
     groups = select(TABLE.c.status, func.count()).where(SENT).group_by(TABLE.c.status)
     counted: dict[str, int] = {row[0]: row[1] for row in session.execute(groups)}
     unknown_first = (TABLE.c.status == OrderStatus.UNKNOWN).desc()
@@ -36,8 +37,8 @@ def outstanding(session: Session) -> Shown:
     return {
         "sending": sum(counted.values()),
         "unknown": counted.get(OrderStatus.UNKNOWN, 0),
-        "on_the_way": [as_json(row, now) for row in on_the_way],
-        "open_orders": [as_json(row, now) for row in is_open],
+        "on_the_way": [as_json(row, now, multipliers) for row in on_the_way],
+        "open_orders": [as_json(row, now, multipliers) for row in is_open],
         "open_orders_total": session.scalar(select(func.count()).select_from(TABLE).where(OPEN)),
         "silent_since": _silent_since(session),
     }
@@ -95,8 +96,8 @@ def of_account(session: Session, account_id: int) -> list[Row[Any]]:
     return list(session.execute(query.order_by(TABLE.c.seq).limit(MOST)))
 
 
-def as_json(row: Row[Any], now: datetime) -> Shown:
-    return orders.as_json(row, now) | {
+def as_json(row: Row[Any], now: datetime, multipliers: Multipliers) -> Shown:
+    return orders.as_json(row, now, multipliers) | {
         "protective": row.type in PROTECTIVE,
         "venue_order_id": venue_order_id(row.id),
     }

@@ -12,7 +12,7 @@ from app.desk.actor import Actor
 from app.desk.errors import Conflict, Invalid
 from app.desk.order_lists import page
 from app.desk.orders import NewOrder, Shown
-from app.domain.symbols import normalize_ticker
+from app.domain.instruments import asset_class, normalize_ticker
 
 STRATEGY = "close position"
 WHOLE = "all of the position"
@@ -87,7 +87,7 @@ class Position:
             side == "short" or qty < 0,
             None if free is None else abs(free),
             _price(said.get("current_price")),
-            said.get("asset_class") == "crypto",
+            (said.get("asset_class") or asset_class(ticker)) == "crypto",
         )
 
     def order(self, part: Part, client_order_id: str) -> NewOrder:

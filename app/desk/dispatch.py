@@ -300,7 +300,7 @@ class Dispatch:
         """
         with reading() as session:
             row = orders.visible(session, actor, order_id)
-            old = orders.as_json(row, orders.database_now(session))
+            old = orders.as_json(row, *rules.clock_and_multipliers(session))
             again = replacing.made_before(session, row, client_order_id)
         if is_final(OrderStatus(old["status"]), bound=row.send_by is not None) and not again:
             raise Decided(old)
@@ -354,9 +354,9 @@ class Dispatch:
             moves.withdraw_waiting(session, actor)
         self._end_all(actor, [row for row in rows if row.status != OrderStatus.PENDING_APPROVAL])
         with reading() as session:
-            now = orders.database_now(session)
+            at = rules.clock_and_multipliers(session)
             after = _by_id(session, rows)
-        found = [(orders.as_json(after[row.id], now), _is_withdrawn(after[row.id])) for row in rows]
+        found = [(orders.as_json(after[row.id], *at), _is_withdrawn(after[row.id])) for row in rows]
         if self.venues:
             return found
         still_open = order_lists.chosen(actor, is_open=True, limit=at_venue.MOST)
@@ -377,10 +377,10 @@ class Dispatch:
             rows = at_venue.to_end(session, named)
         self._end_all(actor, rows)
         with glancing() as session:
-            now = orders.database_now(session)
+            at = rules.clock_and_multipliers(session)
             after = _by_id(session, rows)
         return [
-            at_venue.as_json(after[row.id], now) | {"ended": at_venue.has_ended(after[row.id])} for row in rows
+            at_venue.as_json(after[row.id], *at) | {"ended": at_venue.has_ended(after[row.id])} for row in rows
         ]
 
     def _end_all(self, actor: Actor, rows: Sequence[Row[Any]]) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, insert, select, text, tuple_
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session
 
 from app.desk import audit
@@ -15,9 +16,11 @@ from app.desk.actor import Actor
 from app.desk.errors import Invalid, NotFound
 from app.desk.times import rfc3339
 from app.desk.transaction import changing_rules, reading
+from app.domain.instruments import instrument
 from app.domain.lifecycle import LockoutType
 from app.domain.roles import Act
 from app.models import SymbolLockout
+from app.models.instruments import instrument_key_of
 
 LATEST_END = datetime(9999, 1, 1, tzinfo=UTC)
 NO_SUCH = "there is no such lockout"
@@ -29,6 +32,12 @@ def is_active() -> ColumnElement[bool]:
     clock_timestamp() is exact but, being volatile, never an index condition: now() finds by the index.
     """
     return and_(SymbolLockout.expires_at > func.now(), SymbolLockout.expires_at > func.clock_timestamp())
+
+
+def blocks(ticker: str) -> ColumnElement[bool]:
+    """`instruments.is_blocked_by` in SQL."""
+    keys = list(instrument(ticker).lockout_keys)
+    return instrument_key_of("symbol_lockouts.ticker") == func.any(array(keys))
 
 
 def as_json(lockout: SymbolLockout) -> dict[str, Any]:
@@ -51,10 +60,11 @@ def active(
     after: tuple[datetime, uuid.UUID] | None = None,
     limit: int = 50,
 ) -> Sequence[SymbolLockout]:
-    """Up to `limit` active lockouts, soonest end first; `after` is the place of the last one already seen."""
+    """Up to `limit` active lockouts, soonest end first: all, or those that block an order for `ticker`, which may
+    be `*`. `after` is the place of the last one already seen."""
     query = select(SymbolLockout).where(is_active())
     if ticker is not None:
-        query = query.where(SymbolLockout.ticker == ticker)
+        query = query.where(blocks(ticker))
     if after is not None:
         query = query.where(tuple_(SymbolLockout.expires_at, SymbolLockout.id) > after)
     return session.scalars(query.order_by(SymbolLockout.expires_at, SymbolLockout.id).limit(limit)).all()

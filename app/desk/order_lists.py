@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,18 +22,22 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from app.desk.actor import Actor
-from app.desk.orders import Shown, as_json, database_now
+from app.desk.orders import Shown, as_json
+from app.desk.rules import clock_and_multipliers
 from app.desk.transaction import reading
 from app.domain.gate import Side
+from app.domain.instruments import Multipliers, instrument_key
 from app.domain.lifecycle import OrderStatus
 from app.models import Order
 from app.models import orders as orders_table
+from app.models.instruments import instrument_key_of
 
 TABLE = Order.__table__
 WAITS = text("orders.status = 'pending_approval'")  # literal: a bound status misses the partial index
 # As the indexes have them.
 MAY_CHANGE, HAS_ENDED = text(f"orders.{orders_table.MAY_CHANGE}"), text(f"orders.{orders_table.HAS_ENDED}")
-WALKED = ("ticker", "account_id", "status")  # what a list is narrowed by, and has an index with `seq`
+WALKED = ("instrument_key", "account_id", "status")  # what a list is narrowed by, and has an index with `seq`
+COLUMNS: Mapping[str, ColumnElement[Any]] = {**TABLE.c, "instrument_key": instrument_key_of("orders.ticker")}
 END_OF_LIST = 2**63 - 1
 
 
@@ -49,15 +53,15 @@ def page(
     """Up to `limit` orders, newest first, each with its place in the list; an engine sees only its own."""
     asked = {
         "client_order_id": client_order_id,
-        "ticker": ticker,
+        "instrument_key": None if ticker is None else instrument_key(ticker),
         "account_id": actor.account_id if actor.is_engine else None,
         "status": status.value if status else None,
     }
     with reading() as session:
-        now = database_now(session)
+        now, multipliers = clock_and_multipliers(session)
         is_so = {name: value for name, value in asked.items() if value is not None}
         rows = session.execute(_newest(is_so, now, before_seq or END_OF_LIST, limit)).all()
-    return [(row.seq, as_json(row, now)) for row in rows]
+    return [(row.seq, as_json(row, now, multipliers)) for row in rows]
 
 
 def _newest(is_so: dict[str, Any], now: datetime, before: int, limit: int) -> Select[Any]:
@@ -73,7 +77,7 @@ def _newest(is_so: dict[str, Any], now: datetime, before: int, limit: int) -> Se
 
 def _waiting(is_so: dict[str, Any], before: int, limit: int) -> Select[Any]:
     """Of those that wait, or have expired and nobody has written it down: few, found by their own index."""
-    others = (TABLE.c[name] == value for name, value in is_so.items() if name != "status")
+    others = (COLUMNS[name] == value for name, value in is_so.items() if name != "status")
     return select(TABLE).where(WAITS, *others, TABLE.c.seq < before).order_by(TABLE.c.seq.desc()).limit(limit)
 
 
@@ -81,11 +85,11 @@ def _written(is_so: dict[str, Any], before: int, limit: int) -> Select[Any]:
     """By the index on (walked, seq). Asked for equality, the planner takes the one on `seq` alone where it thinks
     the value frequent, and passes all that was written since; a range of one value leaves it no such way."""
     walked = None if "client_order_id" in is_so else next(filter(is_so.__contains__, WALKED), None)
-    query = select(TABLE).where(*(TABLE.c[name] == value for name, value in is_so.items() if name != walked))
+    query = select(TABLE).where(*(COLUMNS[name] == value for name, value in is_so.items() if name != walked))
     seq = TABLE.c.seq
     if walked is None:
         return query.where(seq < before).order_by(seq.desc()).limit(limit)
-    column = TABLE.c[walked]
+    column = COLUMNS[walked]
     first, last = literal(is_so[walked], column.type), literal(before, seq.type)
     one_value = query.where(column >= first, tuple_(column, seq) < tuple_(first, last))
     return one_value.order_by(column.desc(), seq.desc()).limit(limit)
@@ -122,9 +126,9 @@ def chosen(
     sides = (side,) if side else tuple(Side)
     wanted = Wanted(actor.account_id, after, until, sides, tickers, newest_first, limit)
     with reading() as session:
-        now = database_now(session)
+        now, multipliers = clock_and_multipliers(session)
         rows = session.execute(_chosen(wanted, is_open, now)).all()
-    return [as_json(row, now) for row in rows]
+    return [as_json(row, now, multipliers) for row in rows]
 
 
 def _chosen(wanted: Wanted, is_open: bool | None, now: datetime) -> Select[Any]:
@@ -154,7 +158,8 @@ def _asked(wanted: Wanted, side: str, *conditions: ColumnElement[bool] | TextCla
     if wanted.until is not None:
         query = query.where(TABLE.c.created_at < wanted.until)
     if wanted.tickers:
-        query = query.where(TABLE.c.ticker.in_(wanted.tickers))
+        keys = dict.fromkeys(instrument_key(ticker) for ticker in wanted.tickers)
+        query = query.where(COLUMNS["instrument_key"].in_(keys))
     return query
 
 
@@ -163,8 +168,8 @@ def _in_order(rows: FromClause, wanted: Wanted) -> list[ColumnElement[Any]]:
     return [column.desc() if wanted.newest_first else column.asc() for column in columns]
 
 
-def recent(session: Session, *, limit: int) -> list[Shown]:
+def recent(session: Session, multipliers: Multipliers, *, limit: int) -> list[Shown]:
     """What was decided last, newest first; of those that expired, what has been written down."""
     query = select(TABLE).where(text("status <> 'pending_approval'"))
     rows = session.execute(query.order_by(TABLE.c.decided_at.desc(), TABLE.c.seq.desc()).limit(limit)).all()
-    return [as_json(row, row.created_at) for row in rows]
+    return [as_json(row, row.created_at, multipliers) for row in rows]

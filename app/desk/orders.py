@@ -23,9 +23,11 @@ from app.desk.times import rfc3339
 from app.desk.transaction import Decisions, deciding, reading, recording
 from app.domain import gate
 from app.domain.gate import Outcome
+from app.domain.instruments import Multipliers, instrument, instrument_key
 from app.domain.lifecycle import Mover, OrderStatus, status_at
 from app.domain.risk import TradingMode
 from app.models import Order
+from app.models.instruments import INSTRUMENT_KEY
 from app.round_trip import Statement
 
 Arguments = ParamSpec("Arguments")
@@ -70,7 +72,7 @@ SENT = tuple(item.name for item in fields(NewOrder))
 
 # What tells whose a token is. Read with the rules, after the lock: an order is of somebody whose token holds then.
 HOLDER = "secret_hash, allow_live, accounts.id, name, role, suspended_at IS NOT NULL"
-RULES_NOW = rules.RULES_FOR_ONE.format(ticker="%(ticker)s")
+RULES_NOW = rules.rules_for_one("%(lockout_keys)s")
 READ = Statement(
     "order_read",
     f"""
@@ -97,7 +99,7 @@ COUNT_ACCEPTED = Statement(
 CLOSES = f"""
     SELECT FROM orders
     WHERE account_id = %(account_id)s AND side = %(side)s AND client_order_id <> %(client_order_id)s
-      AND {rules.INSTRUMENT.format("ticker")} = {rules.INSTRUMENT.format("%(ticker)s")}
+      AND {INSTRUMENT_KEY} = %(instrument_key)s
 """
 IS_BEING_CLOSED = Statement(
     "order_closes",
@@ -163,7 +165,8 @@ def submit(
     account of the mode `closes_in` is a Conflict `mode_changed` in another mode, and `already_closing` beside
     another of that engine that is not final.
     """
-    with deciding(READ, {"ticker": new.ticker, "token_id": sender.token_id}) as decisions:
+    asked = {"lockout_keys": list(instrument(new.ticker).lockout_keys), "token_id": sender.token_id}
+    with deciding(READ, asked) as decisions:
         now, mode, stored, lockouts, *holder = decisions.first_row
         actor = _confirmed(sender, tuple(holder) if holder[0] else None)
         if now is not None:
@@ -202,7 +205,7 @@ def _refuse_to_close(decisions: Decisions, actor: Actor, new: NewOrder, mode: Tr
     # After the engine's own lock: of two that close it at once the second one sees the first.
     which = {"account_id": actor.account_id, "client_order_id": new.client_order_id} | {
         "side": new.side,
-        "ticker": new.ticker,
+        "instrument_key": instrument_key(new.ticker),
     }
     [closing] = decisions.count(IS_BEING_CLOSED, which, engine_id=actor.account_id)
     if closing:
@@ -224,7 +227,8 @@ def _with_rate(decisions: Decisions, actor: Actor, desk: gate.Desk, now: datetim
 
 
 def _decide(actor: Actor, new: NewOrder, desk: gate.Desk, now: datetime) -> Shown:
-    decision = gate.decide(gate_order(new), desk, now)
+    order = gate_order(new)
+    decision = gate.decide(order, desk, now)
     waits = decision.outcome is Outcome.PENDING_APPROVAL
     timeout = timedelta(minutes=desk.config.operator_approval.approval_timeout_minutes)
     at = rfc3339(now)
@@ -235,6 +239,7 @@ def _decide(actor: Actor, new: NewOrder, desk: gate.Desk, now: datetime) -> Show
         "trading_mode": desk.mode.value,
         "status": decision.outcome.value,
         "reasons": [{"code": reason.code.value, "detail": reason.detail} for reason in decision.reasons],
+        "value": amount(order.value(desk.config.instruments.multipliers)),
         "created_at": at,
         "expires_at": rfc3339(now + timeout) if waits else None,
         "decided_at": None if waits else at,
@@ -293,8 +298,9 @@ def gate_order(order: NewOrder | Row[Any]) -> gate.Order:
     )
 
 
-def as_json(order: Row[Any], now: datetime) -> Shown:
-    """The order as the routes show it, at the database's `now`: what has expired reads `expired`."""
+def as_json(order: Row[Any], now: datetime, multipliers: Multipliers) -> Shown:
+    """The order as the routes show it, at the database's `now`: what has expired reads `expired`. Its value is by
+    the contract sizes that are configured now, as at its approval."""
     status = status_at(OrderStatus(order.status), order.expires_at, now)
     unwritten = status.value != order.status
     return {
@@ -316,6 +322,7 @@ def as_json(order: Row[Any], now: datetime) -> Shown:
         "trading_mode": order.trading_mode,
         "status": status.value,
         "reasons": order.reasons,
+        "value": amount(gate_order(order).value(multipliers)),
         "created_at": rfc3339(order.created_at),
         "expires_at": _instant(order.expires_at),
         "decided_at": _instant(order.expires_at if unwritten else order.decided_at),
@@ -386,8 +393,8 @@ def look(actor: Actor, order_id: uuid.UUID) -> tuple[Shown, float]:
     """`get`, with the seconds until its deadline, 0 where it waits no more."""
     with reading() as session:
         row = visible(session, actor, order_id)
-        now = database_now(session)
-    shown = as_json(row, now)
+        now, multipliers = rules.clock_and_multipliers(session)
+    shown = as_json(row, now, multipliers)
     if shown["status"] != row.status:
         # An approval made in time may not be committed yet: the row lock waits for it.
         with recording() as session:
@@ -395,7 +402,7 @@ def look(actor: Actor, order_id: uuid.UUID) -> tuple[Shown, float]:
             moves.expire_if_late(session, actor, order_id)
             now = database_now(session)
             row = visible(session, actor, order_id)
-            shown = as_json(row, now)
+            shown = as_json(row, now, multipliers)
     waits = shown["status"] == OrderStatus.PENDING_APPROVAL
     return shown, (row.expires_at - now).total_seconds() if waits else 0.0
 
@@ -436,4 +443,4 @@ def settle(
     won = moves.move(
         session, mover, to, actor, note, order_id, send_within=send_within, self_approved=self_approved
     )
-    return as_json(visible(session, actor, order_id), database_now(session)), won
+    return as_json(visible(session, actor, order_id), *rules.clock_and_multipliers(session)), won

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -12,8 +13,9 @@ from sqlalchemy.orm import Session
 from app import strict_json
 from app.desk.errors import Conflict
 from app.domain.gate import Desk, Lockout
-from app.domain.risk import ConfigInvalid, PortfolioRiskConfig, TradingMode
-from app.domain.symbols import EVERY_SYMBOL, SEPARATORS
+from app.domain.instruments import Multipliers, instrument
+from app.domain.risk import ConfigInvalid, Instruments, PortfolioRiskConfig, TradingMode, read_section
+from app.models.instruments import INSTRUMENT_KEY
 
 NO_CONFIG = "there is no active risk configuration: nothing can be released"
 
@@ -27,24 +29,31 @@ RULES_WITH = """
 """
 # `now()` finds by the index; `clock_timestamp()` is exact but, being volatile, never an index condition.
 ACTIVE = "expires_at > now() AND expires_at > clock_timestamp()"
-# `symbols.instrument` in SQL, as the index has it.
-INSTRUMENT = f"translate({{}}, '{SEPARATORS}', '')"
-# Of the lockouts of a ticker only the one that ends last matters to the gate, however many there are.
-LAST = f"""
-    (SELECT ticker, expires_at, reason FROM symbol_lockouts
-     WHERE {INSTRUMENT.format("ticker")} = {INSTRUMENT.format("{whose}")} AND {ACTIVE}
-     ORDER BY expires_at DESC LIMIT 1)
-"""  # noqa: S608 - made of constants
+# Of the lockouts with one key only the one that ends last matters to the gate, however many there are.
 LAST_OF_EACH = f"""
-    SELECT DISTINCT ON ({INSTRUMENT.format("ticker")}) ticker, expires_at, reason FROM symbol_lockouts
-    WHERE {ACTIVE} ORDER BY {INSTRUMENT.format("ticker")}, expires_at DESC
+    SELECT DISTINCT ON ({INSTRUMENT_KEY}) ticker, expires_at, reason FROM symbol_lockouts
+    WHERE {ACTIVE} ORDER BY {INSTRUMENT_KEY}, expires_at DESC
 """  # noqa: S608 - made of constants
-# For orders of the one `{ticker}`, which is to be filled in with a parameter.
-RULES_FOR_ONE = RULES_WITH.format(
-    lockouts=f"{LAST.format(whose='{ticker}')} UNION ALL {LAST.format(whose=repr(EVERY_SYMBOL))}"
-)
+
+
+def rules_for_one(keys: str) -> str:
+    """The rules with the lockouts that block one instrument; `keys` is the parameter with its `lockout_keys`."""
+    last_of_some = f"""
+        SELECT last.* FROM unnest(CAST({keys} AS text[])) AS blocking (key) CROSS JOIN LATERAL (
+            SELECT ticker, expires_at, reason FROM symbol_lockouts
+            WHERE {INSTRUMENT_KEY} = blocking.key AND {ACTIVE}
+            ORDER BY expires_at DESC LIMIT 1
+        ) AS last
+    """  # noqa: S608 - made of constants
+    return RULES_WITH.format(lockouts=last_of_some)
+
+
 FOR_ALL = text(RULES_WITH.format(lockouts=LAST_OF_EACH))
-FOR_ONE = text(RULES_FOR_ONE.format(ticker=":ticker"))
+FOR_ONE = text(rules_for_one(":keys"))
+# The section, and not the whole of a configuration that may be large.
+CLOCK_AND_MULTIPLIERS = text("""
+    SELECT clock_timestamp(), (SELECT CAST(config -> 'instruments' AS text) FROM risk_configs WHERE is_active)
+""")
 
 
 @lru_cache(maxsize=32)
@@ -64,10 +73,28 @@ def desk_from(mode: str, stored: str, lockouts: Iterable[tuple[str, float, str]]
 
 
 def in_force(session: Session, ticker: str | None = None) -> tuple[datetime, Desk]:
-    """The database's now and the desk at that instant, with the last lockouts of `ticker` and `*`, or of all."""
-    asked = session.execute(FOR_ALL) if ticker is None else session.execute(FOR_ONE, {"ticker": ticker})
+    """The database's now and the desk at that instant, with the last lockouts that block `ticker`, or of all."""
+    if ticker is None:
+        asked = session.execute(FOR_ALL)
+    else:
+        asked = session.execute(FOR_ONE, {"keys": list(instrument(ticker).lockout_keys)})
     found = asked.one_or_none()
     if found is None:
         raise Conflict(NO_CONFIG, "config_missing")
     now, mode, stored, lockouts = found
     return now, desk_from(mode, stored, lockouts)
+
+
+def clock_and_multipliers(session: Session) -> tuple[datetime, Multipliers]:
+    """The database's now and the configured contract sizes: what an order is shown by."""
+    now, stored = session.execute(CLOCK_AND_MULTIPLIERS).one()
+    return now, read_multipliers(stored)
+
+
+@lru_cache(maxsize=32)
+def read_multipliers(stored: str | None) -> Multipliers:
+    """From the stored section, which is as text the key of the cache; none where it cannot be read."""
+    with suppress(ConfigInvalid):
+        section = {} if stored is None else strict_json.loads_stored(stored)
+        return read_section(Instruments, "instruments", section)[0].multipliers
+    return Multipliers()

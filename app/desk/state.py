@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Row, func, select
 
 from app.aside import in_slices
-from app.desk import approvals, audit, config, lockouts, order_lists, orders, rules
+from app.desk import approvals, audit, config, lockouts, order_lists, rules
 from app.desk.times import rfc3339
 from app.desk.transaction import reading
 from app.domain.gate import Reason
+from app.domain.instruments import Multipliers
 from app.domain.risk import (
     ConfigInvalid,
     OperatorApproval,
@@ -44,6 +45,7 @@ def snapshot() -> dict[str, Any]:
                 session.scalar(select(func.count()).select_from(SymbolLockout).where(lockouts.is_active())) or 0
             )
         now, desk = rules.in_force(session)
+        multipliers = desk.config.instruments.multipliers
         by_ticker = approvals.tally(session, now)
         waiting = approvals.waiting(session, now, desk, limit=MOST_APPROVALS)
         return {
@@ -54,10 +56,10 @@ def snapshot() -> dict[str, Any]:
             "signal_layers": _section(stored, SignalLayers, "signal_layers"),
             "lockouts": [lockouts.as_json(lockout) for lockout in in_slices(active)],
             "lockouts_total": total,
-            "approvals": [_waiting(*found) for found in in_slices(waiting)],
+            "approvals": [_waiting(*found, multipliers) for found in in_slices(waiting)],
             "approvals_by_ticker": by_ticker,
             "approvals_total": sum(by_ticker.values()),
-            "recent_orders": order_lists.recent(session, limit=MOST_RECENT_ORDERS),
+            "recent_orders": order_lists.recent(session, multipliers, limit=MOST_RECENT_ORDERS),
             "config_version": row.version,
             "second_factor_for_live": row.second_factor_for_live,
             "state_version": audit.latest_id(session),
@@ -65,10 +67,9 @@ def snapshot() -> dict[str, Any]:
         }
 
 
-def _waiting(row: Row[Any], blockers: Sequence[Reason]) -> dict[str, Any]:
-    """An order that waits with what a person wants to know: its value, and in words why it cannot be approved."""
-    return approvals.as_json(row, blockers) | {
-        "value": orders.amount(orders.gate_order(row).value),
+def _waiting(row: Row[Any], blockers: Sequence[Reason], multipliers: Multipliers) -> dict[str, Any]:
+    """An order that waits, and in words why it cannot be approved."""
+    return approvals.as_json(row, blockers, multipliers) | {
         "blocked_because": [reason.detail for reason in blockers],
     }
 

@@ -15,6 +15,8 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Self, TypeVar
 
+from app.domain.instruments import InvalidTicker, Multipliers, parse_ticker
+
 MIN_APPROVAL_TIMEOUT_MINUTES = 1
 MAX_APPROVAL_TIMEOUT_MINUTES = 10_080  # one week
 MAX_RATE_ORDERS = 1_000_000
@@ -72,6 +74,33 @@ def _limit(key: str, value: object) -> Decimal | None:
     raise ConfigInvalid(
         key,
         f"must be null or a decimal of at least 0 with up to {MAX_INTEGER_DIGITS} digits before the point"
+        f" and {MAX_FRACTION_DIGITS} after it, not {_shown(value)}",
+    )
+
+
+def _multipliers(key: str, value: object) -> Multipliers:
+    """Contract sizes: an object with a positive decimal, as a string or a JSON number, for each ticker or root."""
+    if not isinstance(value, Mapping):
+        raise ConfigInvalid(key, f"must be an object, not {_shown(value)}")
+    return Multipliers(
+        {ticker: _multiplier(f"{key}.{_shortened(str(ticker))}", ticker, value[ticker]) for ticker in value}
+    )
+
+
+def _multiplier(key: str, ticker: object, value: object) -> Decimal:
+    try:
+        problem = "" if parse_ticker(str(ticker)) == ticker else "must be a ticker in upper case, without spaces"
+    except InvalidTicker as error:
+        problem = f"is not a ticker: it {error}"
+    if problem:
+        raise ConfigInvalid(key, problem)
+    if not isinstance(value, bool) and isinstance(value, int | float | Decimal | str):
+        multiplier = _decimal(value)
+        if multiplier is not None and _fits(multiplier) and multiplier > 0:
+            return multiplier
+    raise ConfigInvalid(
+        key,
+        f"must be a positive decimal with up to {MAX_INTEGER_DIGITS} digits before the point"
         f" and {MAX_FRACTION_DIGITS} after it, not {_shown(value)}",
     )
 
@@ -171,7 +200,14 @@ class OrderRate:
     per_seconds: int | None = field(default=None, metadata={"read": _integer(1, MAX_RATE_SECONDS)})
 
 
-Section = TypeVar("Section", OperatorApproval, SignalLayers, PositionLimits, OrderRate)
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """Section `instruments`: contract sizes that do not follow from the ticker."""
+
+    multipliers: Multipliers = field(default=Multipliers(), metadata={"read": _multipliers})
+
+
+Section = TypeVar("Section", OperatorApproval, SignalLayers, PositionLimits, OrderRate, Instruments)
 
 
 def read_section(kind: type[Section], name: str, raw: object) -> tuple[Section, dict[str, Any]]:
@@ -205,6 +241,7 @@ class PortfolioRiskConfig:
     signal_layers: SignalLayers = SignalLayers()
     position_limits: PositionLimits = PositionLimits()
     order_rate: OrderRate = OrderRate()
+    instruments: Instruments = Instruments()
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
@@ -270,10 +307,13 @@ SECTIONS: Mapping[str, Any] = {
     "signal_layers": SignalLayers,
     "position_limits": PositionLimits,
     "order_rate": OrderRate,
+    "instruments": Instruments,
 }
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Multipliers):
+        return {ticker: _plain(multiplier) for ticker, multiplier in value.items()}
     return format(value, "f") if isinstance(value, Decimal) else value
 
 

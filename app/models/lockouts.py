@@ -8,7 +8,9 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, DateTime, Index, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.domain.instruments import EVERY_SYMBOL, MAX_TICKER_LENGTH, TICKER_PATTERN
 from app.extensions import Model
+from app.models.instruments import INSTRUMENT_KEY
 
 
 class SymbolLockout(Model):
@@ -16,15 +18,14 @@ class SymbolLockout(Model):
 
     __tablename__ = "symbol_lockouts"
     __table_args__ = (
-        CheckConstraint(r"ticker = '*' OR ticker ~ '^[A-Z0-9]+([./-][A-Z0-9]+)*$'", name="ticker_form"),
-        CheckConstraint("length(ticker) BETWEEN 1 AND 20", name="ticker_length"),
+        CheckConstraint(f"ticker = '{EVERY_SYMBOL}' OR ticker ~ '{TICKER_PATTERN}'", name="ticker_form"),
+        CheckConstraint(f"length(ticker) BETWEEN 1 AND {MAX_TICKER_LENGTH}", name="ticker_length"),
         CheckConstraint(r"length(reason) <= 500 AND reason ~ '\S'", name="reason"),
         CheckConstraint("lockout_type IN ('manual', 'news_shock', 'cooldown')", name="lockout_type"),
         # Python cannot read a year beyond 9999, and extending adds up.
         CheckConstraint("expires_at > created_at AND expires_at < '9999-01-01+00'", name="expires_at"),
-        # The look-up of the gate, which holds every spelling of a symbol: flat however many ended rows there are.
-        Index("ix_symbol_lockouts_instrument", text("translate(ticker, '/.-', '')"), "expires_at"),
-        Index(None, "ticker", "expires_at"),
+        # The gate's look-up, which finds every spelling: flat however many ended rows there are.
+        Index("ix_symbol_lockouts_instrument", text(INSTRUMENT_KEY), "expires_at"),
         Index(None, "expires_at", "id"),
     )
 

@@ -18,7 +18,7 @@ from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from app import strict_json
 from app.desk.errors import Invalid, NotFound
 from app.desk.times import rfc3339
-from app.domain.symbols import normalize_ticker
+from app.domain.instruments import InvalidTicker, parse_ticker
 from app.domain.texts import trimmed
 from app.fields import StrictForm
 from app.forms import MAX_REASON_LENGTH
@@ -201,10 +201,10 @@ def read_ticker() -> str | None:
     text = request.args.get("ticker")
     if text is None:
         return None
-    ticker = normalize_ticker(text, allow_every=True)
-    if ticker is None:
-        raise Invalid({"ticker": ["is not a symbol"]})
-    return ticker
+    try:
+        return parse_ticker(text, allow_every=True)
+    except InvalidTicker as error:
+        raise Invalid({"ticker": [str(error)]}) from error
 
 
 def read_id(text: str, no_such: str) -> uuid.UUID:

@@ -18,8 +18,8 @@ from flask import Blueprint, Response, request
 from app.desk import order_lists, orders, replacing
 from app.desk.errors import Conflict, Decided, Invalid, NotFound
 from app.domain.gate import Side
+from app.domain.instruments import InvalidTicker, parse_ticker
 from app.domain.lifecycle import OrderStatus
-from app.domain.symbols import normalize_ticker
 from app.door_forms import DoorOrderForm, ReplaceForm
 from app.web import door_words, guard
 from app.web.body import answer, read_choice, read_form, read_id, read_word
@@ -128,12 +128,11 @@ def _instant(name: str) -> datetime | None:
 
 
 def _symbols() -> list[str]:
-    found = [
-        normalize_ticker(text, allow_every=False) for text in (read_word("symbols", 5000) or "").split(",") if text
-    ]
-    if None in found:
-        raise Invalid({"symbols": ["must be symbols with commas between them"]})
-    return [ticker for ticker in found if ticker]
+    """Symbols with commas between them."""
+    try:
+        return [parse_ticker(text) for text in (read_word("symbols", 5000) or "").split(",") if text]
+    except InvalidTicker as error:
+        raise Invalid({"symbols": [f"each {error}"]}) from error
 
 
 @blueprint.get("/orders:by_client_order_id")

@@ -18,8 +18,8 @@ from app import strict_json
 from app.desk import closing, config, order_lists
 from app.desk.closing import Nonsense, Part, Position
 from app.desk.errors import Conflict, Decided, DeskError, Invalid, NotFound
+from app.domain.instruments import compact, normalize_ticker
 from app.domain.risk import TradingMode
-from app.domain.symbols import instrument, normalize_ticker
 from app.fields import AmountField
 from app.venues import Answer, Venue, VenueError
 from app.web import door, door_words, guard
@@ -163,7 +163,7 @@ def _closed(mode: str, venue: Venue, said: Any, part: Part, key: str | None) -> 
 
 def _derived(key: str, symbol: str) -> str:
     """One request may close many positions: an id for each, which is the same when it comes again."""
-    return f"close-{hashlib.sha256(key.encode()).hexdigest()[:32]}-{instrument(symbol.upper())}"
+    return f"close-{hashlib.sha256(key.encode()).hexdigest()[:32]}-{compact(normalize_ticker(symbol) or symbol)}"
 
 
 def _again(key: str, symbol: str, part: Part) -> dict[str, Any] | None:
@@ -216,7 +216,7 @@ def _path(where: str, name: str) -> str:
     try:
         known = str(uuid.UUID(name)) == name.lower()
     except ValueError:
-        known = normalize_ticker(name) == name.upper()
+        known = normalize_ticker(name) == name.upper() and ".." not in name
     if not known:
         raise NotFound("there is no such thing")
     return f"{where}/{quote(name, safe='')}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from app import strict_json
 from app.desk.orders import Shown
+from app.domain.instruments import asset_class
 from app.domain.lifecycle import OrderStatus
 
 # The SDK's list is closed: any other word is an error there.
@@ -79,7 +80,7 @@ def order(shown: Shown, links: Mapping[str, str | None] | None = None) -> dict[s
         "replaces": shown.get("replaces"),
         **(links or {}),
         "symbol": shown["ticker"],
-        "asset_class": "crypto" if "/" in shown["ticker"] else "us_equity",
+        "asset_class": asset_class(shown["ticker"]),
         "notional": shown["notional"],
         "qty": shown["qty"],
         "filled_qty": shown.get("filled_qty") or "0",

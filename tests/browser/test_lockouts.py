@@ -82,7 +82,7 @@ def test_the_servers_errors_stand_at_their_fields(desk_page: Page, complaints: C
     lock(desk_page)
     form = lock_form(desk_page)
     for label, message in (
-        ("Ticker", "Ticker must be a symbol"),
+        ("Ticker", "Ticker contains a space"),
         ("Reason", "Reason "),
         ("Duration (minutes)", "Duration (minutes) must be from 1 to"),
     ):

@@ -114,7 +114,7 @@ def test_errors_stand_at_their_fields_and_what_was_typed_stays(plain: Page, comp
     expect(form.get_by_label("Ticker")).to_have_attribute("aria-invalid", "true")
     expect(form.get_by_label("Ticker")).to_have_value("no such$")
     expect(form.get_by_label("Reason")).to_have_value("a long reason")
-    expect(form).to_contain_text("Ticker must be a symbol")
+    expect(form).to_contain_text("Ticker contains a space")
     expect(form).to_contain_text("Duration (minutes) must be from 1 to")
 
 

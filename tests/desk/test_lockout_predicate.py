@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import ColumnElement, literal, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import DateTime
 
-from app.desk.lockouts import is_active
+from app.desk.lockouts import blocks, is_active
 from app.desk.transaction import reading
 from app.domain.lifecycle import lockout_is_active
 from app.models import SymbolLockout
@@ -83,11 +83,14 @@ def test_the_lookup_of_one_hot_ticker_uses_the_index_however_many_rows_have_ende
         " SELECT 'AAPL', 'old', 'x', now() - interval '2 days', now() - n * interval '1 second'"
         " FROM generate_series(1, 30000) n"
     )
+    desk.sql(
+        "INSERT INTO symbol_lockouts (ticker, reason, created_by, expires_at)"
+        " SELECT 'T' || n, 'active', 'x', now() + interval '1 day' FROM generate_series(1, 5000) n"
+    )
     desk.sql("ANALYZE symbol_lockouts")
-    ticker: ColumnElement[bool] = SymbolLockout.ticker == literal("AAPL")
-    query = select(SymbolLockout.id).where(ticker, is_active())
+    query = select(SymbolLockout.id).where(blocks("AAPL"), is_active())
     sql = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
     plan = "\n".join(line for (line,) in desk.sql(f"EXPLAIN (ANALYZE, TIMING OFF) {sql}"))
-    assert "ix_symbol_lockouts_ticker_expires_at" in plan
+    assert "ix_symbol_lockouts_instrument" in plan
     assert "Rows Removed by Filter: 30000" not in plan
     assert isinstance(SymbolLockout.expires_at.type, DateTime)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.domain.gate import (
@@ -22,8 +23,10 @@ from app.domain.gate import (
     blockers,
     decide,
 )
+from app.domain.instruments import Multipliers, instrument
 from app.domain.risk import (
     ConfigInvalid,
+    Instruments,
     OperatorApproval,
     OrderRate,
     PortfolioRiskConfig,
@@ -32,9 +35,10 @@ from app.domain.risk import (
     TradingMode,
     requires_approval,
 )
+from tests.domain.tickers import continuous, contracts, options, shares, spellings, tickers
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
-TICKERS = ("AAPL", "BRK.B", "BTC/USD")
+TICKERS = ("AAPL", "BRK.B", "BTC/USD", "AAPL261218C00200000", "AAPL1261218C00200000", "ESZ6", "NQ=F")
 STRICTNESS = {Outcome.RELEASED: 0, Outcome.PENDING_APPROVAL: 1, Outcome.BLOCKED: 2}
 
 many = settings(max_examples=300, deadline=None)
@@ -65,6 +69,7 @@ lockouts = st.builds(
     expires_at=st.integers(-120, 120).map(lambda seconds: NOW + timedelta(seconds=seconds)),
     reason=st.just("news"),
 )
+multipliers = st.dictionaries(st.sampled_from(["ES", "NQ", "AAPL1", "AAPL"]), amounts, max_size=4).map(Multipliers)
 rates = st.just(OrderRate()) | st.builds(OrderRate, max_orders=st.integers(0, 5), per_seconds=st.just(60))
 configs = st.builds(
     PortfolioRiskConfig,
@@ -72,6 +77,7 @@ configs = st.builds(
     signal_layers=st.builds(SignalLayers, st.booleans(), st.booleans()),
     position_limits=st.builds(PositionLimits, limits, limits, limits),
     order_rate=rates,
+    instruments=multipliers.map(Instruments),
 )
 desks = st.builds(
     Desk,
@@ -163,36 +169,162 @@ def exact(value: Decimal | None) -> Fraction:
     return Fraction(value or 0)
 
 
-def over_limits(order: Order, limits: PositionLimits) -> set[ReasonCode]:
+def over_limits(order: Order, config: PortfolioRiskConfig) -> set[ReasonCode]:
     """An oracle of its own, in fractions: at the limit is allowed, and nothing is rounded."""
+    limits, configured = config.position_limits, config.instruments.multipliers
     known = [Fraction(p) for p in (order.limit_price, order.stop_price, order.reference_price) if p is not None]
-    quantity = exact(order.qty) if order.qty is not None else exact(order.notional) / min(known) if known else None
-    value = exact(order.notional) if order.qty is None else exact(order.qty) * max(known) if known else None
-    away = None
-    if order.reference_price is not None:
-        reference = Fraction(order.reference_price)
-        away = abs(exact(order.limit_price) - reference) / reference * 100
-    measured = [
-        (limits.max_order_quantity, quantity, ReasonCode.ORDER_QUANTITY_LIMIT),
-        (limits.max_order_value, value, ReasonCode.ORDER_VALUE_LIMIT),
-        (limits.price_collar_pct if order.limit_price is not None else None, away, ReasonCode.PRICE_COLLAR),
-    ]
-    held = [(limit, found, code) for limit, found, code in measured if limit is not None]
-    unknown = {ReasonCode.PRICE_UNKNOWN for _, found, _ in held if found is None}
-    return unknown | {code for limit, found, code in held if found is not None and found > Fraction(limit)}
+    usual = {"AAPL": 1, "BRK.B": 1, "BTC/USD": 1, "AAPL261218C00200000": 100}
+    roots = {"ESZ6": "ES", "NQ=F": "NQ", "AAPL1261218C00200000": "AAPL1", "AAPL": "AAPL"}
+    size = configured.get(roots.get(order.ticker, ""), usual.get(order.ticker))
+    found: set[ReasonCode] = set()
+
+    def hold(limit: Decimal | None, computed: Fraction | None, code: ReasonCode) -> None:
+        if limit is not None and computed is not None and computed > Fraction(limit):
+            found.add(code)
+
+    def miss(limit: Decimal | None, is_missing: bool, code: ReasonCode) -> None:
+        if limit is not None and is_missing:
+            found.add(code)
+
+    if order.qty is not None:
+        hold(limits.max_order_quantity, exact(order.qty), ReasonCode.ORDER_QUANTITY_LIMIT)
+        value = exact(order.qty) * max(known) * Fraction(size) if known and size else None
+        hold(limits.max_order_value, value, ReasonCode.ORDER_VALUE_LIMIT)
+    else:
+        hold(limits.max_order_value, exact(order.notional), ReasonCode.ORDER_VALUE_LIMIT)
+        quantity = exact(order.notional) / (min(known) * Fraction(size)) if known and size else None
+        hold(limits.max_order_quantity, quantity, ReasonCode.ORDER_QUANTITY_LIMIT)
+    converted = limits.max_order_value if order.qty is not None else limits.max_order_quantity
+    miss(converted, not known, ReasonCode.PRICE_UNKNOWN)
+    miss(converted, not size, ReasonCode.CONTRACT_SIZE_UNKNOWN)
+    if order.limit_price is not None:
+        miss(limits.price_collar_pct, order.reference_price is None, ReasonCode.PRICE_UNKNOWN)
+        if order.reference_price is not None:
+            reference = Fraction(order.reference_price)
+            away = abs(exact(order.limit_price) - reference) / reference * 100
+            hold(limits.price_collar_pct, away, ReasonCode.PRICE_COLLAR)
+    return found
+
+
+ABOUT_LIMITS = {
+    ReasonCode.ORDER_QUANTITY_LIMIT,
+    ReasonCode.ORDER_VALUE_LIMIT,
+    ReasonCode.PRICE_UNKNOWN,
+    ReasonCode.CONTRACT_SIZE_UNKNOWN,
+    ReasonCode.PRICE_COLLAR,
+}
 
 
 @many
 @given(orders(), desks)
 def test_limits_agree_with_exact_fractions(order: Order, desk: Desk) -> None:
-    about_limits = {
-        ReasonCode.ORDER_QUANTITY_LIMIT,
-        ReasonCode.ORDER_VALUE_LIMIT,
-        ReasonCode.PRICE_UNKNOWN,
-        ReasonCode.PRICE_COLLAR,
-    }
-    found = set(codes(decide(order, desk, NOW))) & about_limits
-    assert found == over_limits(order, desk.config.position_limits)
+    found = set(codes(decide(order, desk, NOW))) & ABOUT_LIMITS
+    assert found == over_limits(order, desk.config)
+
+
+NINE_DIGITS = Decimal("1e-9")
+LARGE = Context(prec=200)
+large = st.decimals("1000000", "999999999", places=9)
+
+
+@many
+@given(large, large, large, st.sampled_from([ROUND_FLOOR, ROUND_CEILING]), st.sampled_from(["value", "quantity"]))
+@example(Decimal("100000000.000000001"), Decimal("100000000.000000001"), Decimal(1), ROUND_FLOOR, "value")
+def test_nothing_is_rounded_beside_a_limit(
+    one: Decimal, other: Decimal, third: Decimal, rounding: str, which: str
+) -> None:
+    """Amounts whose product has up to 54 digits, and a limit within a billionth of it."""
+    if which == "value":
+        order = Order("AAPL", qty=one, limit_price=other)
+        limit = LARGE.multiply(one, other).quantize(NINE_DIGITS, rounding, LARGE)
+        rules = desk(position_limits={"max_order_value": str(limit)})
+    else:
+        notional = LARGE.multiply(one, other).quantize(NINE_DIGITS, rounding, LARGE)
+        order = Order("AAPL", notional=notional, limit_price=other)
+        rules = desk(position_limits={"max_order_quantity": str(one)})
+    assert set(codes(decide(order, rules, NOW))) == over_limits(order, rules.config)
+    collar = desk(position_limits={"price_collar_pct": str(LARGE.divide(third, other).quantize(NINE_DIGITS))})
+    away = LARGE.divide(LARGE.multiply(other, collar.config.position_limits.price_collar_pct or one), Decimal(100))
+    near = LARGE.add(other, away).quantize(NINE_DIGITS, rounding, LARGE)
+    priced = Order("AAPL", qty=one, limit_price=near, reference_price=other)
+    assert set(codes(decide(priced, collar, NOW))) == over_limits(priced, collar.config)
+
+
+class TestContracts:
+    RULES = desk(position_limits={"max_order_value": "1000"}, instruments={"multipliers": {"ES": "50"}})
+
+    @pytest.mark.parametrize(
+        ("ticker", "qty", "price", "outcome"),
+        [
+            ("AAPL261218C00200000", 3, "5", [ReasonCode.ORDER_VALUE_LIMIT]),
+            ("AAPL261218C00200000", 2, "5", []),
+            ("ESZ6", 1, "900", [ReasonCode.ORDER_VALUE_LIMIT]),
+            ("ESZ6", 1, "20", []),
+            ("NQZ6", 1, "1", [ReasonCode.CONTRACT_SIZE_UNKNOWN]),
+            ("AAPL1261218C00200000", 1, "1", [ReasonCode.CONTRACT_SIZE_UNKNOWN]),
+            ("AAPL", 3, "5", []),
+        ],
+    )
+    def test_are_worth_their_price_times_their_size(
+        self, ticker: str, qty: int, price: str, outcome: list[ReasonCode]
+    ) -> None:
+        order = Order(ticker, qty=Decimal(qty), limit_price=Decimal(price))
+        assert codes(decide(order, self.RULES, NOW)) == outcome
+
+    def test_detail_names_value_and_limit(self) -> None:
+        order = Order("AAPL261218C00200000", qty=Decimal(3), limit_price=Decimal(5))
+        [reason] = blockers(order, self.RULES, NOW)
+        assert reason.detail == "the value 1500 (3 at 5, contract size 100) is above 1000"
+
+    def test_detail_names_quantity_and_limit(self) -> None:
+        rules = desk(position_limits={"max_order_quantity": "2"})
+        order = Order("AAPL261218C00200000", notional=Decimal(1600), reference_price=Decimal(3))
+        [reason] = blockers(order, rules, NOW)
+        assert reason.detail == "the quantity 5.333333334 (1600 at 3, contract size 100) is above 2"
+
+    def test_detail_of_an_unknown_size_names_limit_and_remedy(self) -> None:
+        [reason] = blockers(Order("NQZ6", qty=Decimal(1), limit_price=Decimal(1)), self.RULES, NOW)
+        assert reason.detail == (
+            "the contract size of NQZ6 is needed to check these limits: max_order_value 1000;"
+            " an admin can set it in instruments.multipliers of the configuration"
+        )
+
+    def test_without_a_limit_an_unknown_size_does_not_block(self) -> None:
+        assert codes(decide(Order("NQZ6", qty=Decimal(1), limit_price=Decimal(1)), desk(), NOW)) == []
+
+    def test_without_price_and_size_both_are_named(self) -> None:
+        assert codes(decide(Order("NQZ6", qty=Decimal(1)), self.RULES, NOW)) == [
+            ReasonCode.PRICE_UNKNOWN,
+            ReasonCode.CONTRACT_SIZE_UNKNOWN,
+        ]
+
+    @many
+    @given(amounts, amounts, limits, limits)
+    def test_of_a_hundred_units_are_worth_a_hundred_shares(
+        self, qty: Decimal, price: Decimal, most: Decimal | None, most_value: Decimal | None
+    ) -> None:
+        many_shares = LARGE.multiply(qty, Decimal(100))
+        contract = Order("AAPL261218C00200000", qty=qty, limit_price=price)
+        shares = Order("AAPL", qty=many_shares, limit_price=price)
+        assert contract.value(Multipliers()) == shares.value(Multipliers())
+        rules = desk(position_limits={"max_order_value": most_value and str(most_value)})
+        assert codes(decide(contract, rules, NOW)) == codes(decide(shares, rules, NOW))
+        # By money, a hundredth of the contracts.
+        rules = desk(position_limits={"max_order_quantity": most and str(most)})
+        by_money = replace(contract, qty=None, notional=qty)
+        assert bool(codes(decide(by_money, rules, NOW))) == bool(
+            most is not None and Fraction(qty) / (Fraction(price) * 100) > Fraction(most)
+        )
+
+    @many
+    @given(contracts | continuous | options | shares, st.data(), amounts)
+    def test_no_spelling_is_worth_less_than_another(self, named: Any, data: st.DataObject, price: Decimal) -> None:
+        ticker = named if isinstance(named, str) else named[0]
+        spelled = data.draw(spellings(ticker))
+        root = instrument(ticker).root or ticker
+        sizes = Multipliers(data.draw(st.dictionaries(st.sampled_from([ticker, spelled, root]), amounts)))
+        orders = [Order(name, qty=Decimal(1), limit_price=price) for name in (ticker, spelled)]
+        assert orders[0].value(sizes) == orders[1].value(sizes)
 
 
 def test_at_the_limit_is_allowed_and_a_hair_above_is_not() -> None:
@@ -241,7 +373,7 @@ def test_every_reason_that_applies_is_given() -> None:
     locked = (Lockout("*", NOW + timedelta(seconds=1), "news"),)
     all_wrong = Desk(TradingMode.DISABLED, config, locked, ConfigInvalid("x", "is wrong"), accepted_lately=0)
     assert codes(decide(order, all_wrong, NOW)) == [
-        code for code in ReasonCode if code is not ReasonCode.PRICE_UNKNOWN
+        code for code in ReasonCode if code not in (ReasonCode.PRICE_UNKNOWN, ReasonCode.CONTRACT_SIZE_UNKNOWN)
     ]
 
 
@@ -289,14 +421,28 @@ class TestWhatCanBeReadOfABrokenConfiguration:
 
 
 @many
-@given(st.sampled_from(["BTC/USD", "BRK.B", "A-B.C"]), st.data())
-def test_a_lockout_holds_every_spelling_of_its_symbol(ticker: str, data: st.DataObject) -> None:
-    separators = st.sampled_from(["", "/", ".", "-"])
-
-    def spelt() -> str:
-        return "".join(data.draw(separators) if letter in "./-" else letter for letter in ticker)
-
-    locked = replace(desk(), lockouts=(Lockout(spelt(), NOW + timedelta(hours=1), "news"),))
-    assert [reason.code for reason in blockers(Order(spelt(), qty=Decimal(1)), locked, NOW)] == [
+@given(tickers, st.data())
+def test_a_lockout_blocks_every_spelling_of_its_symbol(ticker: str, data: st.DataObject) -> None:
+    spelled, other = data.draw(spellings(ticker)), data.draw(spellings(ticker))
+    locked = replace(desk(), lockouts=(Lockout(spelled, NOW + timedelta(hours=1), "news"),))
+    assert [reason.code for reason in blockers(Order(other, qty=Decimal(1)), locked, NOW)] == [
         ReasonCode.SYMBOL_LOCKED_OUT
     ]
+
+
+@pytest.mark.parametrize(
+    ("locked", "ticker", "blocked"),
+    [
+        ("AAPL", "AAPL261218C00200000", True),
+        ("AAPL", "AAPL1261218C00200000", True),
+        ("AAPL261218C00200000", "AAPL", False),
+        ("AAPL261218C00200000", "AAPL261218P00200000", False),
+        ("ES", "ESZ6", True),
+        ("ES=F", "ESZ26", True),
+        ("ES1!", "CME:ESZ2026", True),
+        ("ESZ6", "ESH7", False),
+    ],
+)
+def test_a_lockout_of_an_underlying_blocks_its_derivatives(locked: str, ticker: str, blocked: bool) -> None:
+    rules = replace(desk(), lockouts=(Lockout(locked, NOW + timedelta(hours=1), "news"),))
+    assert bool(blockers(Order(ticker, qty=Decimal(1)), rules, NOW)) is blocked

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from app.domain.instruments import Multipliers
 from app.domain.risk import (
     ConfigInvalid,
     OperatorApproval,
@@ -26,6 +27,7 @@ KNOWN = {
     "signal_layers": ("macro", "competitive"),
     "position_limits": ("max_order_quantity", "max_order_value", "price_collar_pct"),
     "order_rate": ("max_orders", "per_seconds"),
+    "instruments": ("multipliers",),
 }
 
 # Numbers as any JSON reader may give them, the hostile ones too.
@@ -67,6 +69,12 @@ valid_sections: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "signal_layers": {"macro": st.booleans(), "competitive": st.booleans()},
     "position_limits": dict.fromkeys(KNOWN["position_limits"], money),
+    "instruments": {
+        "multipliers": st.dictionaries(
+            st.sampled_from(["ES", "ABEV3", "AAPL261218C00200000", "M&M.NS"]),
+            st.decimals("0.000000001", 10**9, places=9).map(str) | st.integers(1, 10**18 - 1),
+        )
+    },
 }
 
 
@@ -211,6 +219,7 @@ class TestReadingIsTotal:
             ("position_limits", "price_collar_pct", ["5%", -5]),
             ("order_rate", "max_orders", [-1, 1_000_001, "5", 5.0, True, []]),
             ("order_rate", "per_seconds", [0, 86_401, "60", 60.0, False]),
+            ("instruments", "multipliers", [None, [], "ES", 50, True]),
         ],
     )
     def test_a_value_that_cannot_be_read_is_refused_by_its_key(
@@ -221,6 +230,18 @@ class TestReadingIsTotal:
             with pytest.raises(ConfigInvalid) as caught:
                 PortfolioRiskConfig.from_db_json({name: rest | {key: value}})
             assert caught.value.key == f"{name}.{key}", value
+
+    @pytest.mark.parametrize(
+        ("ticker", "size"),
+        [
+            *(("ES", size) for size in (0, "0", -1, "-50", None, True, [], "fifty", "1e-10", 10**18, "NaN")),
+            *((ticker, "50") for ticker in ("es", " ES", "", "*", "ß", "E S", "A" * 33, "AAPL  261218C00200000")),
+        ],
+    )
+    def test_a_contract_size_that_cannot_be_read_is_refused_by_its_ticker(self, ticker: str, size: Any) -> None:
+        with pytest.raises(ConfigInvalid) as caught:
+            PortfolioRiskConfig.from_db_json({"instruments": {"multipliers": {"NQ": 20, ticker: size}}})
+        assert caught.value.key == f"instruments.multipliers.{ticker}"
 
     @pytest.mark.parametrize("given_half", ["max_orders", "per_seconds"])
     @pytest.mark.parametrize("other", [{}, None])
@@ -254,6 +275,8 @@ class TestDefaults:
                     assert value == getattr(getattr(empty, name), key)
                 elif isinstance(value, Decimal):
                     assert value == Decimal(str(raw[name][key]))
+                elif isinstance(value, Multipliers):
+                    assert value == {ticker: Decimal(str(size)) for ticker, size in raw[name][key].items()}
                 else:
                     assert value == raw[name][key]
                     assert type(value) is type(raw[name][key])
@@ -291,6 +314,12 @@ class TestRoundTrip:
             "max_order_value": "999999999999999999.999999999",
             "price_collar_pct": "100",
         }
+
+    def test_contract_sizes_are_written_as_strings(self) -> None:
+        raw = {"instruments": {"multipliers": {"ES": 50, "ABEV3": Decimal("1.0"), "NQ": "1e1"}}}
+        read = PortfolioRiskConfig.from_db_json(raw)
+        assert read.to_db_json()["instruments"] == {"multipliers": {"ES": "50", "ABEV3": "1.0", "NQ": "10"}}
+        assert hash(read) == hash(PortfolioRiskConfig.from_db_json(raw))
 
     def test_a_zero_of_a_billion_digits_is_written_as_zero(self) -> None:
         raw = {"position_limits": {"max_order_value": "0e-999999999"}}

@@ -266,7 +266,7 @@ describe('what the page knows after a change of the mode', () => {
 function full(order) {
   return {
     client_order_id: 'c', engine: 'bot', time_in_force: 'day', reference_price: null, signal_layer: null, strategy: null, rationale: null,
-    trading_mode: 'paper', reasons: [], created_at: NOW, expires_at: null, decided_at: NOW, decided_by: 'system:gate', decision_note: null,
+    trading_mode: 'paper', reasons: [], value: null, created_at: NOW, expires_at: null, decided_at: NOW, decided_by: 'system:gate', decision_note: null,
     send_by: NOW, venue_id: null, venue_words: null, venue_at: null, replaces: null, ...order, id: '00000000-0000-4000-8000-000000000000',
   };
 }

@@ -40,7 +40,7 @@ describe('creating a lockout', () => {
     await expect(api.createLockout({ ticker: 'ß', reason: ' ', duration_minutes: undefined })).rejects.toMatchObject({
       status: 422,
       errors: {
-        ticker: ['must be a symbol such as AAPL, BRK.B or BTC/USD of at most 20 characters, or * for every symbol'],
+        ticker: ['contains "ß": allowed are A-Z, 0-9 and . / - _ : = ^ & !'],
         reason: ['is required'], duration_minutes: ['is required'],
       },
     });

@@ -44,7 +44,9 @@ describe('an order', () => {
   test('says what it is worth, or that nobody knows', () => {
     expect(words.worth(ORDER)).toBe('value 281,250.00');
     expect(words.worth(NOTIONAL)).toBe('notional');
-    expect(words.worth({ ...ORDER, value: null })).toBe('value unknown');
+    expect(words.worth({ ...ORDER, value: null })).toBe('contract size unknown');
+    const market = { ...ORDER, value: null, limit_price: null, stop_price: null, reference_price: null };
+    expect(words.worth(market)).toBe('value unknown');
   });
 
   test('says its prices', () => {

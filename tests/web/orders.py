@@ -14,7 +14,7 @@ from tests.serving import Desk
 KEYS = {
     *("id", "client_order_id", "engine", "ticker", "side", "qty", "notional", "type", "time_in_force"),
     *("limit_price", "stop_price", "reference_price", "signal_layer", "strategy", "rationale", "trading_mode"),
-    *("status", "reasons", "created_at", "expires_at", "decided_at", "decided_by", "decision_note"),
+    *("status", "reasons", "value", "created_at", "expires_at", "decided_at", "decided_by", "decision_note"),
 }
 DECIDED = ("decided_at", "decided_by", "order")  # what the 409 of a decided order holds besides
 MARKET = {"ticker": "AAPL", "side": "buy", "qty": "10", "type": "market"}

@@ -200,6 +200,44 @@ class TestValue:
         assert outcome(engine, qty="1", reference_price="1") == RELEASED
 
 
+class TestContracts:
+    LIMITS = {"position_limits": {"max_order_value": "1000"}}  # noqa: RUF012
+
+    def test_of_an_option_stand_for_a_hundred_shares(self, engine: Api, desk: Desk) -> None:
+        configure(desk, self.LIMITS)
+        option = {"ticker": "AAPL261218C00200000", "type": "limit", "limit_price": "5.00"}
+        assert outcome(engine, qty="2", **option) == RELEASED
+        made = sent(engine, "blocked", qty="3", **option)
+        assert (codes(made), made["value"]) == (["order_value_limit"], "1500")
+        assert made["reasons"][0]["detail"] == "the value 1500 (3 at 5, contract size 100) is above 1000"
+
+    def test_of_a_future_need_a_configured_size(self, engine: Api, admin: Api, desk: Desk) -> None:
+        configure(desk, self.LIMITS)
+        future = {"ticker": "ESZ6", "qty": "1", "type": "limit", "limit_price": "900"}
+        made = sent(engine, "blocked", **future)
+        assert (codes(made), made["value"]) == (["contract_size_unknown"], None)
+        sizes = {"instruments": {"multipliers": {"ES": "50"}}}
+        assert admin.put("/config", {"config": self.LIMITS | sizes}, headers={"If-Match": "*"}).status_code == 200
+        assert outcome(engine, **future) == blocked("order_value_limit")
+        assert engine.get(f"/orders/{made['id']}").json["value"] == "45000"
+        assert outcome(engine, **future | {"limit_price": "20"}) == RELEASED
+
+    def test_of_unknown_size_pass_where_no_limit_needs_it(self, engine: Api, desk: Desk) -> None:
+        assert outcome(engine, ticker="ESZ6", qty="1", **LIMIT) == RELEASED
+        configure(desk, {"position_limits": {"max_order_quantity": "1"}})
+        assert outcome(engine, ticker="ESZ6", qty="1", **LIMIT) == RELEASED
+        assert outcome(engine, ticker="ESZ6", qty=..., notional="5", **LIMIT) == blocked("contract_size_unknown")
+
+    def test_of_unknown_size_are_refused_again_at_approval(self, engine: Api, operator: Api, desk: Desk) -> None:
+        configure(desk, {"operator_approval": {"auto_approve_paper": False}})
+        made = waiting(engine, ticker="ESZ6", qty="1", **LIMIT)
+        configure(desk, self.LIMITS)
+        [listed] = operator.get("/approvals").json["items"]
+        assert (listed["blockers"], listed["value"]) == (["contract_size_unknown"], None)
+        answer = operator.post(f"/approvals/{made['id']}/approve", {})
+        assert (answer.status_code, answer.json["code"]) == (409, "contract_size_unknown")
+
+
 class TestTheCollar:
     @pytest.mark.parametrize(
         ("limit", "within"), [("95", True), ("105", True), ("94.999999999", False), ("105.000000001", False)]

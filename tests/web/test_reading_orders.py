@@ -193,7 +193,17 @@ class TestTheList:
     def test_a_status_that_there_is_not_is_refused_and_is_no_empty_list(self, engine: Api, status: str) -> None:
         assert_problem(engine.get(f"/orders?status={status}"), 422, "invalid", "status")
 
-    @pytest.mark.parametrize("ticker", ["", "%20", "A B", "ß", "%00", "A" * 21, "%FF"])
+    def test_of_a_ticker_has_every_spelling_of_it(self, engine: Api) -> None:
+        made = [
+            sent(engine, "released", ticker=ticker)["id"]
+            for ticker in ("ESZ6", "CME:ESZ26", "ESZ2026.CME", "ESH7", "BTC/USD", "btcusd")
+        ]
+        for asked in ("ESZ6", "ES-Z-2026"):
+            assert [one["id"] for one in engine.get(f"/orders?ticker={asked}").json["items"]] == made[2::-1]
+        assert [one["id"] for one in engine.get("/orders?ticker=BTC_USD").json["items"]] == made[:3:-1]
+        assert engine.get("/orders?ticker=ES").json["items"] == []
+
+    @pytest.mark.parametrize("ticker", ["", "%20", "A B", "ß", "%00", "A" * 33, "%FF"])
     def test_nor_is_a_ticker_that_is_none(self, engine: Api, ticker: str) -> None:
         assert_problem(engine.get(f"/orders?ticker={ticker}"), 422, "invalid", "ticker")
 

@@ -6,7 +6,7 @@ import { upperCase } from './ascii.js';
 import { HOUR, SECOND, timeLeft, utcEnd } from './clock.js';
 import { takeDraft } from './draft.js';
 import { inWords, whole } from './forms.js';
-import { instrument } from './orders.js';
+import { isBlockedBy } from './instruments.js';
 import { createRows, put, visible } from './rows.js';
 import { EVERY_SYMBOL, normalizeTicker, tickerProblem } from './tickers.js';
 
@@ -215,7 +215,7 @@ export const lockoutList = ({ api, ask, unobserved }) => () => {
     effect(lock) {
       const every = lock.ticker === '*';
       const others = this.$store.desk.lockouts
-        .filter((other) => other.id !== lock.id && [instrument(lock.ticker), '*'].includes(instrument(other.ticker)));
+        .filter((other) => other.id !== lock.id && isBlockedBy(lock.ticker, other.ticker));
       return others.length
         ? `${every ? 'Every symbol' : lock.ticker} stays locked out by another lockout, until ${this.until(others.at(-1))}.`
         : `Orders in ${every ? 'all symbols not locked out themselves' : lock.ticker} can pass the gate again at once.`;

@@ -13,7 +13,7 @@ const GONE_ON = [
   'sending', 'unknown', 'accepted', 'partially_filled', 'filled', 'replaced', 'venue_rejected', 'venue_canceled', 'venue_expired',
 ];
 const TO_SEND = ['released', 'canceled'];   // where the venue's words are of a try to send that came to nothing
-const DECIMALS = 18;   // a quantity times a price
+const DECIMALS = 27;   // a quantity times a price times a contract size
 
 /** "1234567.5" -> "1,234,567.5"; `least` is the least number of decimals. */
 export function grouped(amount, least = 0) {
@@ -42,14 +42,13 @@ function written(number) {
 
 export const sum = (amounts) => written(amounts.reduce((total, amount) => total + units(amount), 0n));
 
-/** What a ticker names, however it is spelt: a lockout of BTC/USD holds BTCUSD too, as `symbols.instrument` says. */
-export const instrument = (ticker) => ticker.replace(/[./-]/g, '');
-
 export const size = ({ qty, notional }) => (qty ? grouped(qty) : money(notional));
 
-export function worth({ notional, value }) {
+export function worth({ notional, value, ...order }) {
   if (notional) return 'notional';
-  return value ? `value ${about(value)}` : 'value unknown';
+  if (value) return `value ${about(value)}`;
+  const isPriced = order.limit_price || order.stop_price || order.reference_price;
+  return isPriced ? 'contract size unknown' : 'value unknown';
 }
 
 export function prices({ type, stop_price: stop, limit_price: limit }) {

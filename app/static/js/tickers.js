@@ -35,3 +35,6 @@ export function normalizeTicker(text) {
   if (ticker === EVERY_SYMBOL) return ticker;
   return /[A-Z0-9]/.test(ticker) && !tickerProblem(ticker) ? ticker : null;
 }
+
+/** Whether the text is a ticker in the form that is stored. */
+export const isTicker = (text) => normalizeTicker(text) === text;

@@ -6,6 +6,7 @@ from app.desk import audit
 from app.desk.steps import WHY_NOT_SENT
 from app.domain.gate import OrderType, ReasonCode, Side, SignalLayer, TimeInForce
 from app.domain.history import HOURS, Outcome
+from app.domain.instruments import MAX_TICKER_LENGTH, TICKER_PATTERN
 from app.domain.lifecycle import LockoutType, OrderStatus
 from app.domain.risk import (
     MAX_APPROVAL_TIMEOUT_MINUTES,
@@ -36,6 +37,18 @@ from app.web.openapi.words import (
 LIMIT: Json = {
     "anyOf": [NULL, DECIMAL, {"type": "number", "minimum": 0, "exclusiveMaximum": BEYOND, "multipleOf": 1e-9}]
 }
+MULTIPLIERS: Json = {
+    "type": "object",
+    "description": "Contract sizes by ticker or by the root of a future, such as `ES`: positive decimals.",
+    "propertyNames": {"pattern": TICKER_PATTERN, "maxLength": MAX_TICKER_LENGTH},
+    "additionalProperties": {
+        "anyOf": [
+            DECIMAL | {"allOf": [{"pattern": "[1-9]"}]},
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": BEYOND, "multipleOf": 1e-9},
+        ]
+    },
+    "examples": [{"ES": "50", "ABEV3": "1"}],
+}
 APPROVAL_CONFIG: Json = {
     "auto_approve_paper": BOOLEAN,
     "require_approval_for_live": BOOLEAN,
@@ -55,6 +68,8 @@ LOCKOUT: Json = {
     "created_by": STRING,
     "expires_at": TIME,
 }
+# Longer than an amount: it is the product of three.
+VALUE: Json = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}
 REASONS: Json = array_of(ref("Reason"))
 IGNORED: Json = {
     "type": "object",
@@ -80,6 +95,11 @@ ORDER: Json = {
     "trading_mode": MODE,
     "status": {"enum": [str(status) for status in OrderStatus]},
     "reasons": REASONS,
+    "value": nullable(VALUE)
+    | {
+        "description": "The notional, or the quantity at the highest known price times the contract size that is"
+        " configured now; null where no price or no contract size is known."
+    },
     "created_at": TIME,
     "expires_at": nullable(TIME),
     "decided_at": nullable(TIME),
@@ -181,6 +201,7 @@ def _risk_config() -> Json:
             "signal_layers": object_of(SIGNAL_LAYERS, optional=tuple(SIGNAL_LAYERS)),
             "position_limits": object_of(limits, optional=tuple(limits)),
             "order_rate": {"anyOf": [object_of(rate), object_of(no_rate, optional=tuple(no_rate))]},
+            "instruments": object_of({"multipliers": MULTIPLIERS}, optional=("multipliers",)),
         },
         "additionalProperties": True,
     }
@@ -207,7 +228,7 @@ def _orders() -> Json:
 
 
 def _desk() -> Json:
-    shown = WAITING | {"value": nullable(STRING), "blocked_because": array_of(STRING)}
+    shown = WAITING | {"blocked_because": array_of(STRING)}
     return {
         "AuditEvent": object_of(
             {

@@ -80,6 +80,7 @@ ORDER: Json = {
     "trading_mode": "paper",
     "status": "pending_approval",
     "reasons": [],
+    "value": "4125",
     "created_at": _at("14:31:00"),
     "expires_at": _at("15:01:00"),
     "decided_at": None,
@@ -91,7 +92,7 @@ RELEASED = ORDER | DECISION | {"status": "released", "decision_note": "saw it to
 REJECTED = ORDER | DECISION | {"status": "rejected", "decision_note": "too close to the announcement"}
 CANCELED = ORDER | {"status": "canceled", "decided_at": _at("14:31:40"), "decided_by": "momentum-bot"}
 WAITING = ORDER | {"approvable": True, "blockers": []}
-SHOWN = WAITING | {"value": "4125", "blocked_because": []}
+SHOWN = WAITING | {"blocked_because": []}
 EVENT = {
     "id": 118,
     "created_at": _at("14:30:00"),

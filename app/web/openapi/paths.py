@@ -70,7 +70,13 @@ LIMIT = _query(
 )
 NUMBER_CURSOR, INSTANT_CURSOR = _cursor("number"), _cursor("instant")
 REASON = _query("reason", _word(MAX_REASON_LENGTH), "Why; it is kept in the audit log.")
-OF_TICKER = _query("ticker", ticker(allow_every=True), "Only those of this ticker.")
+OF_TICKER = _query("ticker", ticker(allow_every=True), "Only those of this instrument, however it is spelled.")
+THAT_BLOCK = _query(
+    "ticker",
+    ticker(allow_every=True),
+    "Only those that block an order for this ticker now: of every spelling, of an option's underlying, of a"
+    " future's root, and of `*`.",
+)
 IF_NONE_MATCH = _header("If-None-Match", required=False)
 IF_MATCH = _header(
     "If-Match",
@@ -160,7 +166,7 @@ RULES: tuple[Row, ...] = (
         "get",
         "The active lockouts, soonest end first",
         "LockoutList",
-        {"parameters": (OF_TICKER, LIMIT, INSTANT_CURSOR), "problems": (422,)},
+        {"parameters": (THAT_BLOCK, LIMIT, INSTANT_CURSOR), "problems": (422,)},
     ),
     (
         "lockouts",

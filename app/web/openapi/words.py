@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from app.domain.instruments import MAX_TICKER_LENGTH
 from app.domain.risk import MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS, TradingMode
-from app.domain.symbols import MAX_TICKER_LENGTH
 from app.domain.texts import INVISIBLE
 
 Json = dict[str, Any]
@@ -38,13 +38,20 @@ def trimmed(pattern: str) -> str:
     return f"^[{WHITE}]*{pattern}[{WHITE}]*$"
 
 
+TICKER_CHARACTER = "[A-Za-z0-9./_:=^&!-]"
+# As `instruments.TICKER_PATTERN`, with letters of either case, and as a padded OCC symbol.
+TICKER = rf"(\^[./_:=^&!-]*)?[A-Za-z0-9]{TICKER_CHARACTER}*|[A-Za-z0-9]{{1,6}} {{1,5}}[0-9]{{6}}[CPcp][0-9]{{8}}"
+
+
 def ticker(*, allow_every: bool) -> Json:
     every = r"\*|" if allow_every else ""
     return {
         "type": "string",
-        "pattern": trimmed(rf"({every}[A-Za-z0-9]+([./-][A-Za-z0-9]+)*)"),
-        "allOf": [{"pattern": trimmed(f"[!-~]{{1,{MAX_TICKER_LENGTH}}}")}],
-        "description": "White space around it is trimmed and the letters are upper-cased.",
+        "pattern": trimmed(f"({every}{TICKER})"),
+        "allOf": [{"pattern": trimmed(f"[ -~]{{1,{MAX_TICKER_LENGTH}}}")}],
+        "description": f"1 to {MAX_TICKER_LENGTH} characters after white space around it is trimmed; ASCII letters"
+        " are upper-cased, and a padded OCC symbol loses its spaces.",
+        "examples": ["AAPL", "BRK.B", "BTC/USD", "AAPL261218C00200000", "ESZ6"],
     }
 
 

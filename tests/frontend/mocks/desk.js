@@ -1,6 +1,7 @@
 // A desk in memory, behind the mocked routes: what a client of the JSON routes can tell from the real one. Limits on
 // orders and on their rate are left out: no page depends on them.
 
+import { instrumentKey, isBlockedBy, parse } from '../../../app/static/js/instruments.js';
 import { configErrors } from './forms.js';
 import { Refusal } from './refusal.js';
 import { instant, isAhead, MINUTE, Rules, soonest } from './rules.js';
@@ -11,18 +12,26 @@ const MOST_RECENT = 50;
 function times(one, other) {
   const units = (amount) => {
     const [whole, fraction = ''] = amount.split('.');
-    return BigInt(whole + fraction.padEnd(9, '0'));
+    return BigInt(whole + fraction.padEnd(18, '0'));
   };
-  const digits = String(units(one) * units(other)).padStart(19, '0');
-  return `${digits.slice(0, -18)}.${digits.slice(-18)}`.replace(/\.?0+$/, '');
+  const digits = String(units(one) * units(other)).padStart(37, '0');
+  return `${digits.slice(0, -36)}.${digits.slice(-36)}`.replace(/\.?0+$/, '');
 }
 
-const spelt = (ticker) => ticker.replace(/[./-]/g, '');   // without what spellings differ by
 const highest = (prices) => prices.reduce((top, price) => (Number(price) > Number(top) ? price : top));
 
-function valueOf({ qty, notional, limit_price: limit, stop_price: stop, reference_price: reference }) {
+/** Of the configured contract sizes only those of futures' roots: no test needs more. */
+function multiplierOf(ticker, configured = {}) {
+  const { kind, root } = parse(ticker);
+  if (kind === 'option') return /[0-9]$/.test(root) ? null : '100';
+  return kind === 'future' ? configured[root] ?? null : '1';
+}
+
+function valueOf({ ticker, qty, notional, limit_price: limit, stop_price: stop, reference_price: reference }, configured) {
   const prices = [limit, stop, reference].filter(Boolean);
-  return notional ?? (prices.length ? times(qty, highest(prices)) : null);
+  const multiplier = multiplierOf(ticker, configured);
+  if (notional || !prices.length || !multiplier) return notional;
+  return times(times(qty, highest(prices)), multiplier);
 }
 
 export class Desk extends Rules {
@@ -33,7 +42,7 @@ export class Desk extends Rules {
   /** Why an order may not be released now. */
   #blockers({ ticker, signal_layer: layer }) {
     const error = configErrors(this.config);
-    const lock = this.lockouts().findLast((one) => [spelt(ticker), '*'].includes(spelt(one.ticker)));
+    const lock = this.lockouts().findLast((one) => isBlockedBy(ticker, one.ticker));
     return [
       error && { code: 'config_invalid', detail: `the stored configuration cannot be read: ${error.key} ${error.detail}` },
       this.mode === 'disabled' && { code: 'trading_disabled', detail: 'trading is halted' },
@@ -65,6 +74,7 @@ export class Desk extends Rules {
     const order = {
       id: crypto.randomUUID(), engine, ...asked, trading_mode: this.mode,
       status: reasons.length ? 'blocked' : waits ? 'pending_approval' : 'released', reasons,
+      value: valueOf(asked, this.config.instruments?.multipliers),
       created_at: instant(now), expires_at: waits ? instant(now + timeout) : null,
       decided_at: waits ? null : instant(now), decided_by: waits ? null : 'system:gate', decision_note: null,
     };
@@ -130,7 +140,7 @@ export class Desk extends Rules {
   orders({ engine, status, ticker, client_order_id: clientId } = {}) {
     this.#expire();
     return this.#orders.filter((order) => (!engine || order.engine === engine) && (!status || order.status === status)
-      && (!ticker || order.ticker === ticker) && (!clientId || order.client_order_id === clientId)).map((order) => ({ ...order })).reverse();
+      && (!ticker || instrumentKey(order.ticker) === instrumentKey(ticker)) && (!clientId || order.client_order_id === clientId)).map((order) => ({ ...order })).reverse();
   }
 
   cancel(id, engine) {
@@ -184,7 +194,7 @@ export class Desk extends Rules {
       approval_config: readable('operator_approval'),
       signal_layers: readable('signal_layers'),
       lockouts, lockouts_total: lockouts.length,
-      approvals: waiting.map((order) => ({ ...order, value: valueOf(order), blocked_because: this.#blockers(order).map(({ detail }) => detail) })),
+      approvals: waiting.map((order) => ({ ...order, blocked_because: this.#blockers(order).map(({ detail }) => detail) })),
       approvals_by_ticker: Object.fromEntries(waiting.map(({ ticker }) => [ticker, waiting.filter((order) => order.ticker === ticker).length])),
       approvals_total: waiting.length,
       recent_orders: this.orders().filter(({ status }) => status !== 'pending_approval')

@@ -1,10 +1,10 @@
 // Bodies as the server's forms read them (app/forms.py, app/fields.py): exact types, known keys, and the same messages
 // by field. mocks_are_like_the_server.test.js holds that they say yes and no to the same bodies as the API document.
 
+import { isTicker } from '../../../app/static/js/tickers.js';
 import { Refusal } from './refusal.js';
 
 const WHITE = '[\\t-\\r\\u001c- \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';   // what Python trims
-const TICKER = /^[A-Z0-9]+([./-][A-Z0-9]+)*$/;
 const PRINTABLE = /^[^\u0000-\u001f\u007f-\u00a0\u2028\u2029]*$/;   // what everybody agrees on
 const AMOUNT = /^[0-9]{1,18}(\.[0-9]{1,9})?$/;
 const LONGEST_REASON = 500;
@@ -56,11 +56,25 @@ const word = (...words) => ({
   wrong: (value) => (words.includes(value) ? '' : `must be one of ${words.join(', ')}`),
 });
 
+/** The form in which a ticker is stored. */
+export const stored = (value) => trimmed(value)
+  .replace(/^([A-Za-z0-9]{1,6}) {1,5}([0-9]{6}[CPcp][0-9]{8})$/, '$1$2')
+  .replace(/[a-z]/g, (letter) => letter.toUpperCase());
+
+export function tickerProblem(value, allowEvery) {
+  const wrong = [...value].find((character) => !/[A-Z0-9./_:=^&!-]/.test(character));
+  if (isTicker(value) && (value !== '*' || allowEvery)) return '';
+  if (!value) return 'must not be empty';
+  if (wrong === '*') return allowEvery ? 'may contain * only alone, for every symbol' : 'must name one symbol: * is for lockouts only';
+  if (wrong) return `contains ${wrong === ' ' ? 'a space' : `"${wrong}"`}: allowed are A-Z, 0-9 and . / - _ : = ^ & !`;
+  if (!/[A-Z0-9]/.test(value)) return 'must contain a letter or a digit';
+  if (!/^[A-Z0-9^]/.test(value)) return `must start with a letter, a digit or ^, not with ${value[0]}`;
+  return `must have at most 32 characters, not ${value.length}`;
+}
+
 const ticker = (allowEvery) => ({
   // Letters outside ASCII stay as they are, for upper-casing could make another symbol of them.
-  types: ['a string'], name: 'a string', clean: (value) => trimmed(value).replace(/[a-z]/g, (letter) => letter.toUpperCase()),
-  wrong: (value) => (value.length <= 20 && (TICKER.test(value) || (allowEvery && value === '*')) ? ''
-    : `must be a symbol such as AAPL, BRK.B or BTC/USD of at most 20 characters${allowEvery ? ', or * for every symbol' : ''}`),
+  types: ['a string'], name: 'a string', clean: stored, wrong: (value) => tickerProblem(value, allowEvery),
 });
 
 /** The shortest way to write a decimal: `10` for 010.00. */
@@ -78,12 +92,22 @@ const limit = {
     : 'must be null or a decimal of at least 0 with up to 18 digits before the point and 9 after it'),
 };
 
+const multipliers = {
+  ...object,
+  wrong: (value) => {
+    const wrong = Object.entries(value).find(([name, size]) => !isTicker(name) || name === '*'
+      || !(typeof size === 'number' ? size > 0 && size < 1e18 : AMOUNT.test(size) && /[1-9]/.test(size)));
+    return wrong ? `has a wrong entry for ${wrong[0]}` : '';
+  },
+};
+
 /** The sections of the configuration that are known, each with its keys. */
 export const SECTIONS = {
   operator_approval: { auto_approve_paper: flag, require_approval_for_live: flag, approval_timeout_minutes: whole(1, 10_080) },
   signal_layers: { macro: flag, competitive: flag },
   position_limits: { max_order_quantity: limit, max_order_value: limit, price_collar_pct: limit },
   order_rate: { max_orders: whole(0, 1_000_000), per_seconds: whole(1, 86_400) },
+  instruments: { multipliers },
 };
 
 const sixDigits = {

@@ -5,7 +5,8 @@ import { createHash } from 'node:crypto';
 
 import { http, HttpResponse } from 'msw/http';
 
-import { readForm } from './forms.js';
+import { isBlockedBy } from '../../../app/static/js/instruments.js';
+import { readForm, stored, tickerProblem } from './forms.js';
 import { Refusal } from './refusal.js';
 
 export const BASE = '/api/admin/trading';
@@ -153,14 +154,16 @@ function stream({ desk }) {
 // Reading requests
 
 function tickerOf(query) {
-  const ticker = query.get('ticker');
-  if (ticker !== null && !/^([A-Z0-9]+([./-][A-Z0-9]+)*|\*)$/i.test(ticker.trim())) throw Refusal.invalid({ ticker: ['is not a symbol'] });
-  return ticker?.trim().toUpperCase();
+  if (!query.has('ticker')) return undefined;
+  const ticker = stored(query.get('ticker'));
+  const problem = tickerProblem(ticker, true);
+  if (problem) throw Refusal.invalid({ ticker: [problem] });
+  return ticker;
 }
 
 function ofTicker(query) {
   const ticker = tickerOf(query);
-  return (one) => !ticker || one.ticker === ticker;
+  return (one) => !ticker || isBlockedBy(ticker, one.ticker);
 }
 
 function oneOf(name, value, words) {
