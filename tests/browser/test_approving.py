@@ -76,9 +76,13 @@ def test_the_row_shows_what_one_needs_to_decide(page: Page, sign_in: SignIn, sen
 def test_a_notional_is_never_read_as_a_quantity(page: Page, sign_in: SignIn, send_order: SendOrder) -> None:
     send_order("AAPL", notional="2500.5")
     send_order("MSFT", qty="0.000000001")
+    send_order("AAPL261218C00200000", qty="3", type="limit", limit_price="5")
+    send_order("ESZ6", qty="1", type="limit", limit_price="900")
     open_desk(page, sign_in)
     expect(order(page, "AAPL").locator(".size")).to_have_text(re.compile(r"2,500\.50\s+notional"))
     expect(order(page, "MSFT").locator(".size")).to_have_text(re.compile(r"0\.000000001\s+value unknown"))
+    expect(order(page, "AAPL261218C00200000").locator(".size")).to_have_text(re.compile(r"3\s+value 1,500\.00"))
+    expect(order(page, "ESZ6").locator(".size")).to_have_text(re.compile(r"1\s+contract size unknown"))
 
 
 def test_the_script_takes_the_servers_rows_over_as_they_are(
@@ -86,6 +90,7 @@ def test_the_script_takes_the_servers_rows_over_as_they_are(
 ) -> None:
     send_order("AAPL", type="limit", limit_price="187.5", qty="1000.25", rationale="x" * 200)
     send_order("MSFT", "sell", notional="10", strategy="drift")
+    send_order("ESZ6", qty="1", type="limit", limit_price="900")
     page.route("**/js/trading.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
     sign_in(page)
     words = (
@@ -96,7 +101,7 @@ def test_the_script_takes_the_servers_rows_over_as_they_are(
     page.reload()
     awake(page)
     assert waiting(page).evaluate_all(words) == servers
-    assert len(servers) == 2
+    assert len(servers) == 3
 
 
 def test_in_paper_trading_one_click_approves(

@@ -343,6 +343,19 @@ def test_a_list_by_status(bot: Bot, five: list[str]) -> None:
     assert listed("?status=all&symbols=msft,TSLA") == ["b"]
 
 
+def test_a_list_by_symbols_has_every_spelling(bot: Bot) -> None:
+    for name, symbol in (("a", "BTC/USD"), ("b", "ESZ26"), ("c", "AAPL261218C00200000")):
+        bot.order(client_order_id=name, symbol=symbol)
+    shown = bot("GET", "/orders?status=all&symbols=btcusd,ESZ6,AAPL").get_json()
+    assert [one["client_order_id"] for one in shown] == ["b", "a"]
+
+
+def test_an_order_has_its_asset_class(bot: Bot) -> None:
+    classes = {"AAPL": "us_equity", "AAPL261218C00200000": "us_option", "BTC/USD": "crypto", "BRK.B": "us_equity"}
+    for symbol, asset_class in classes.items():
+        assert bot.order(symbol=symbol).get_json()["asset_class"] == asset_class
+
+
 def test_a_list_by_time(bot: Bot, five: list[str]) -> None:
     middle = bot("GET", f"/orders/{five[2]}").get_json()["submitted_at"]
     for text in (middle, middle.replace("Z", "+00:00")):
