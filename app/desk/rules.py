@@ -64,7 +64,7 @@ def read_config(stored: str) -> tuple[PortfolioRiskConfig, ConfigInvalid | None]
 
 
 def desk_from(mode: str, stored: str, lockouts: Iterable[tuple[str, float, str]]) -> Desk:
-    """The gate's view of the desk, from a row of RULES_FOR_ONE."""
+    """The gate's view of the desk, from a row of `rules_for_one`."""
     config, error = read_config(stored)
     holding = tuple(
         Lockout(ticker, datetime.fromtimestamp(float(ends), UTC), reason) for ticker, ends, reason in lockouts
