@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from app.desk import at_venue, audit, moves, orders
+from app.desk import at_venue, audit, moves, rules
 from app.desk.actor import Actor
 from app.desk.orders import TABLE, Shown
 from app.domain.control import may_own
@@ -109,6 +109,6 @@ def _count_pending(session: Session, account_id: int) -> int:
 
 
 def _stopped(session: Session, account: Account, pending: int) -> Stopped:
-    now = orders.database_now(session)
-    at_broker = [at_venue.as_json(row, now) for row in at_venue.of_account(session, account.id)]
+    at = rules.clock_and_multipliers(session)
+    at_broker = [at_venue.as_json(row, *at) for row in at_venue.of_account(session, account.id)]
     return Stopped(account.name, Role(account.role), pending, at_broker)
