@@ -55,6 +55,9 @@ EVENT_ID: Json = {
 }
 
 
+AN_INSTANT: Json = TIME | {"pattern": "^(19[7-9][0-9]|[2-8][0-9]{3})-"}
+
+
 def _word(longest: int) -> Json:
     return {"type": "string", "maxLength": longest, "pattern": r"^[^\u0000]*$"}
 
@@ -283,8 +286,8 @@ DESK: tuple[Row, ...] = (
                 ),
                 _query("actor", _word(MAX_WORD), "Only events of actors whose name begins so."),
                 _query("people", {"enum": ["true", "false"]}, "With true without engines and `system:` actors."),
-                _query("from", TIME, "Only events at or after this instant."),
-                _query("to", TIME, "Only events before this instant."),
+                _query("from", AN_INSTANT, "Only events at or after this instant."),
+                _query("to", AN_INSTANT, "Only events before this instant."),
                 LIMIT,
                 NUMBER_CURSOR,
             ),
