@@ -125,7 +125,7 @@ def _round(app: Flask, who: str, outage: OutageLog, work: Callable[[], None]) ->
 
 def _notify(app: Flask, notifier: Notifier) -> None:
     """The one that leads tells people. A thread of its own, for nothing is to wait for that."""
-    outage = OutageLog(log, "nobody could be told")
+    outage = OutageLog(log, "notifications could not be sent")
     while True:
         time.sleep(EVERY)
         work = notifier.once if leads.is_set() else notifier.rest

@@ -54,7 +54,7 @@ class Notifier:
         self._registered = -REGISTER_EVERY
         self._tidied = -TIDY_EVERY
         self._busy: set[str] = set()
-        self._outage = OutageLog(log, "nobody could be told")
+        self._outage = OutageLog(log, "notifications could not be sent")
         self._claiming = threading.BoundedSemaphore(CLAIMS)
 
     def once(self) -> None:

@@ -112,7 +112,7 @@ def set_role(actor: Actor, name: str, role: Role, proof: Proof | None = None) ->
     have begun when less guarded it. Their tokens end: none gets more than it was made for.
 
     Service accounts of theirs are suspended where the new role is too low for them, and resumed where it suffices.
-    Raises Conflict `last_admin` where nobody would be left."""
+    Raises Conflict `last_admin` where no admin would be left."""
     if role not in PEOPLE_ROLES:
         raise Invalid({"role": ["people are viewers, operators or admins"]})
     with changing_rules(actor) as session:
@@ -138,7 +138,7 @@ def set_role(actor: Actor, name: str, role: Role, proof: Proof | None = None) ->
 
 
 def deactivate(actor: Actor, name: str) -> Effects:
-    """Nobody signs in as this person, or this service account, until it is reactivated; what is open ends at once,
+    """Bar a person or service account from signing in until it is reactivated. Open sessions end immediately,
     and pending orders of an engine are canceled. Service accounts that the person owns are suspended.
 
     Raises Conflict `last_admin` where no admin would be left."""
@@ -252,7 +252,7 @@ def remove_second_factor(actor: Actor, name: str, proof: Proof | None = None) ->
 
 def change_password(actor: Actor, checked: Any, new: str) -> int:
     """One's own; `checked` is the account from `sign_in.prove_password`. All other sessions end; how many. Tokens
-    go on: they do not know the password. From then on nobody controls this person any more."""
+    go on: they do not know the password. From then on no other person controls this one."""
     if accounts.is_password_of(checked, new):
         raise Invalid({"new_password": ["must differ from the current one"]})
     password_hash = accounts.hash_password(actor.name, new, "new_password")

@@ -310,7 +310,7 @@ def _word(given: Mapping[str, str], name: str, words: Sequence[str]) -> str | No
 
 
 def _self_approval(given: Mapping[str, str]) -> SelfApproval:
-    """Without DATABASE_URL one person may be trying the desk out, with nobody else to approve."""
+    """Without DATABASE_URL a single person may be using the desk, without a second approver."""
     word = _word(given, "SELF_APPROVAL", [str(each) for each in SelfApproval])
     return SelfApproval(word or ("never" if "DATABASE_URL" in given else "alone"))
 

@@ -1,4 +1,4 @@
-"""Limits that protect a halt, stated once more: whoever changes one in the code has to change it here on purpose.
+"""Limits that protect a halt, stated once more: a change in the code needs a deliberate change here.
 
 Tests that make a limit smaller to reach it, and tests that only compare with it, would not notice a changed value.
 """

@@ -24,7 +24,7 @@ from app.extensions import Model
 class Account(Model):
     """A person (with a password) or a service account (with tokens). The name never changes.
 
-    Whoever is deactivated has neither sessions nor tokens that hold, and gets no others. A service account is
+    A deactivated account has no valid sessions or tokens and gets no new ones. A service account is
     suspended when its owner is deactivated or demoted: its tokens are refused until it is resumed.
     """
 
@@ -52,7 +52,7 @@ class Account(Model):
     deactivated_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     signed_in_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     suspended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    # Who controls the account (app/domain/control.py): None where the command line did it, or nobody knows.
+    # Who controls the account (app/domain/control.py): None where the command line did it, or where it is unknown.
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
     # Another person, until the person has changed the password.
     password_set_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))

@@ -77,7 +77,7 @@ def as_alpaca_says(conflict: Conflict) -> Exception:
 
 
 def told(shown: orders.Shown, replaces: uuid.UUID | None = None) -> Response:
-    """What a bot is told of an order that it has just sent, in place of another one or not."""
+    """The answer to a bot that has just submitted or replaced an order."""
     if shown["status"] == OrderStatus.BLOCKED:
         return answer(door_words.error(403, door_words.reasons(shown)), HTTPStatus.FORBIDDEN)
     if refusal := door_words.refusal(shown):

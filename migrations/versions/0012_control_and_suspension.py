@@ -9,7 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Of rows from before, nobody knows who created them: NULL.
+    # The creator of earlier rows is unknown: NULL.
     op.execute("""
         ALTER TABLE accounts
             ADD COLUMN created_by_id bigint CONSTRAINT fk_accounts_created_by_id REFERENCES accounts (id),

@@ -1,4 +1,4 @@
-"""Hundreds of wrong sign-ins at the same moment delay nobody else's correct one, on the real server."""
+"""Hundreds of wrong sign-ins at the same moment do not delay other people's correct ones, on the real server."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ function attempt(act) {
 
 const tokenIn = (page) => page.querySelector('meta[name="csrf-token"]');
 
-/** `closeStream` closes the connection of the event stream, which opens another one by itself. */
+/** `closeStream` closes the connection of the event stream, which then reconnects. */
 export function createApi({
   fetch = (...args) => window.fetch(...args),
   csrfToken = () => tokenIn(document).content,
@@ -224,7 +224,7 @@ export function createApi({
 
   const isFresh = ({ data, at }) => data !== undefined && Date.now() - at < FRESH;
 
-  /** The keys that are filled from the state are told first: whoever watches the state finds them up to date. */
+  /** The keys that are filled from the state are updated first, so that watchers of the state find them current. */
   function tell(kept, event) {
     if (kept === entries.get('state') && kept.watchers.size) {
       for (const [key, part] of Object.entries(FROM_STATE)) {
@@ -234,7 +234,7 @@ export function createApi({
     kept.watchers.forEach((watcher) => attempt(() => watcher(event)));
   }
 
-  /** The key that is requested so that the watchers of this one are told. */
+  /** The key that is requested so that the watchers of this one get an event. */
   const sourceOf = (key) => (key in FROM_STATE && entries.get('state')?.watchers.size ? 'state' : key);
 
   /** One read, and what came of it for the watchers; nothing where it was given up meanwhile. */
