@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, false, func, insert, literal_column, select, text, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    false,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from app.desk.actor import Actor
 from app.desk.errors import NotFound
 from app.desk.times import RFC3339
 from app.desk.transaction import reading
+from app.domain.instruments import instrument_key
 from app.models import AuditEvent
+from app.models import audit as audit_table
 
 Json = dict[str, Any]
 
@@ -105,13 +122,24 @@ WRITTEN = f"""
         'after', CASE WHEN NOT {{is_large}} THEN after END, 'note', note, 'request_id', request_id,
         'truncated', {{is_large}})::text
 """
-LISTED: ColumnElement[str] = literal_column(
-    WRITTEN.format(
-        is_large=f"(coalesce({IS_LARGE.format('before')}, false) OR coalesce({IS_LARGE.format('after')}, false))"
-    )
-)
+EITHER_IS_LARGE = f"(coalesce({IS_LARGE.format('before')}, false) OR coalesce({IS_LARGE.format('after')}, false))"
+LISTED: ColumnElement[str] = literal_column(WRITTEN.format(is_large=EITHER_IS_LARGE))
 WHOLE: ColumnElement[str] = literal_column(WRITTEN.format(is_large="false"))
 NO_SUCH = "there is no such event"
+
+# The columns of an exported event. `before` and `after` are NULL where `is_large`, see `whole_row`.
+COLUMNS = ("id", "created_at", "actor", "action", "subject", "before", "after", "note", "request_id")
+
+
+def _columns(is_large: str) -> list[ColumnElement[Any]]:
+    written = {"created_at": RFC3339.format("created_at")} | {
+        name: f"CASE WHEN NOT {is_large} THEN {name}::text END" for name in ("before", "after")
+    }
+    texts: list[ColumnElement[Any]] = [literal_column(written.get(name, name)).label(name) for name in COLUMNS]
+    return [*texts, literal_column(is_large).label("is_large")]
+
+
+LISTED_COLUMNS, WHOLE_COLUMNS = _columns(EITHER_IS_LARGE), _columns("false")
 
 
 def event(event_id: int) -> str:
@@ -125,11 +153,16 @@ def event(event_id: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are listed. `actor` is the beginning of a name; `people` leaves out engines and `system:`."""
+    """Which events are listed. `actor` is the beginning of a name; `people` leaves out engines and `system:`.
+
+    `ticker` selects events of orders and lockouts of its instrument, `order` the events of one order.
+    """
 
     actions: tuple[str, ...] = ()
     actor: str = ""
     people: bool = False
+    ticker: str | None = None
+    order: uuid.UUID | None = None
     since: datetime | None = None  # inclusive
     until: datetime | None = None  # exclusive
 
@@ -138,6 +171,13 @@ EVERY_EVENT = EventFilter()
 MAX_WALKS = 200
 # Ids are given out a moment before the time of an event, and a transaction takes seconds at most.
 ID_SKEW = timedelta(minutes=1)
+END_OF_LIST = 2**63 - 1
+# As the index on the instrument has them.
+HAS_TICKER = text(audit_table.HAS_TICKER)
+COLUMN: Mapping[str, ColumnElement[str]] = {
+    "instrument_key": literal_column(audit_table.INSTRUMENT_KEY, Text),
+    **{name: AuditEvent.__table__.c[name] for name in ("subject", "action")},
+}
 # Every name is found by one step along the index on it, however many events it has.
 ACTORS = text("""
     WITH RECURSIVE actors (name) AS (
@@ -168,27 +208,108 @@ def events(
         return [(event_id, written) for event_id, written in found]
 
 
+def rows(wanted: EventFilter, *, before_id: int | None = None, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` events, newest first, with COLUMNS as text and `is_large`."""
+    with reading() as session:
+        ids = _ids(session, wanted, before_id, limit)
+        query = select(*LISTED_COLUMNS).select_from(AuditEvent).where(AuditEvent.id.in_(ids))
+        return session.execute(query.order_by(AuditEvent.id.desc())).all()
+
+
+def whole_row(event_id: int) -> Row[Any]:
+    """One event as in `rows`, with `before` and `after` of any size."""
+    with reading() as session:
+        return session.execute(select(*WHOLE_COLUMNS).where(AuditEvent.id == event_id)).one()
+
+
 def _ids(session: Session, wanted: EventFilter, before_id: int | None, limit: int) -> Select[Any]:
-    """The newest `limit` ids: one walk along an index for each pair of an actor and an action."""
-    ranges: list[ColumnElement[bool]] = [] if before_id is None else [AuditEvent.id < before_id]
+    """The newest `limit` ids, merged from index scans that each return them in descending order."""
+    first, end = 0, END_OF_LIST if before_id is None else before_id
+    conditions: list[ColumnElement[bool]] = []
     if wanted.since is not None:
-        ranges += [AuditEvent.created_at >= wanted.since, AuditEvent.id >= _id_at(session, wanted.since - ID_SKEW)]
+        first = _id_at(session, wanted.since - ID_SKEW)
+        conditions.append(AuditEvent.created_at >= wanted.since)
     if wanted.until is not None:
-        ranges += [AuditEvent.created_at < wanted.until, AuditEvent.id < _id_at(session, wanted.until + ID_SKEW)]
+        end = min(end, _id_at(session, wanted.until + ID_SKEW))
+        conditions.append(AuditEvent.created_at < wanted.until)
     actors: list[str | None] = [None]
     if wanted.actor or wanted.people:
         actors = [*session.scalars(ACTORS, {"prefix": wanted.actor, "people": wanted.people})]
-    newest = select(AuditEvent.id).where(*ranges).order_by(AuditEvent.id.desc()).limit(limit)
-    pairs = [*product(actors, wanted.actions or [None])]
+    ids = _Ids(first, end, limit, conditions)
+    if wanted.order is not None:
+        scans = [_of_order(ids, wanted, wanted.order, actors)]
+    elif wanted.ticker is not None:
+        scans = _of_instrument(ids, wanted, wanted.ticker, actors)
+    else:
+        scans = _of_actors(ids, wanted.actions, actors)
+    found = union_all(*(select(scan.subquery()) for scan in [ids.newest().where(false()), *scans])).subquery()
+    return select(found.c.id).order_by(found.c.id.desc()).limit(limit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """The newest `limit` ids from `first` to before `end` that meet the conditions."""
+
+    first: int
+    end: int
+    limit: int
+    conditions: Sequence[ColumnElement[bool]]
+
+    def newest(self) -> Select[Any]:
+        """The planner chooses the index."""
+        query = select(AuditEvent.id).where(AuditEvent.id >= self.first, AuditEvent.id < self.end)
+        return query.where(*self.conditions).order_by(AuditEvent.id.desc()).limit(self.limit)
+
+    def of(self, columns: Sequence[ColumnElement[Any]], values: Sequence[str]) -> Select[Any]:
+        """By the index on (*columns, id). For equality the planner may scan the index on `id` alone and pass
+        every later event; a range of one value leaves it no such choice."""
+        place = tuple_(*columns, AuditEvent.id)
+        one_value = [literal(value, Text) for value in values]
+        query = select(AuditEvent.id).where(
+            place >= tuple_(*one_value, literal(self.first, AuditEvent.id.type)),
+            place < tuple_(*one_value, literal(self.end, AuditEvent.id.type)),
+            *self.conditions,
+        )
+        return query.order_by(*(column.desc() for column in (*columns, AuditEvent.id))).limit(self.limit)
+
+
+def _of_order(ids: _Ids, wanted: EventFilter, order: uuid.UUID, actors: Sequence[str | None]) -> Select[Any]:
+    query = ids.of([COLUMN["subject"]], [str(order)])
+    query = query.where(AuditEvent.action.in_(_of_kind(wanted, "order.")))
+    if wanted.ticker is not None:
+        query = query.where(COLUMN["instrument_key"] == instrument_key(wanted.ticker))
+    return query if actors == [None] else query.where(func.lower(AuditEvent.actor).in_(actors))
+
+
+def _of_instrument(ids: _Ids, wanted: EventFilter, ticker: str, actors: Sequence[str | None]) -> list[Select[Any]]:
+    key, actions = instrument_key(ticker), _of_kind(wanted, "order.", "lockout.")
+    if actors == [None]:
+        columns = [COLUMN["instrument_key"], COLUMN["action"]]
+        return [ids.of(columns, [key, action]).where(HAS_TICKER) for action in actions]
+    # Either may be the rarer one, the actor or the instrument.
+    newest = ids.newest().where(HAS_TICKER, COLUMN["instrument_key"] == key, AuditEvent.action.in_(actions))
+    if len(actors) > MAX_WALKS:
+        return [newest.where(func.lower(AuditEvent.actor).in_(actors))]
+    return [newest.where(func.lower(AuditEvent.actor) == actor) for actor in actors]
+
+
+def _of_kind(wanted: EventFilter, *prefixes: str) -> list[str]:
+    return [action for action in wanted.actions or ACTIONS if action.startswith(prefixes)]
+
+
+def _of_actors(ids: _Ids, actions: Sequence[str], actors: Sequence[str | None]) -> list[Select[Any]]:
+    """One scan for each pair of an actor and an action."""
+    newest = ids.newest()
+    any_action: Sequence[str | None] = [None]
+    pairs = [*product(actors, actions or any_action)]
     if len(pairs) > MAX_WALKS:
         newest = newest.where(func.lower(AuditEvent.actor).in_(actors)) if actors != [None] else newest
-        return newest.where(AuditEvent.action.in_(wanted.actions)) if wanted.actions else newest
-    walks = [newest.where(false())]
+        return [newest.where(AuditEvent.action.in_(actions)) if actions else newest]
+    walks = []
     for actor, action in pairs:
         walk = newest if actor is None else newest.where(func.lower(AuditEvent.actor) == actor)
         walks.append(walk if action is None else walk.where(AuditEvent.action == action))
-    found = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
-    return select(found.c.id).order_by(found.c.id.desc()).limit(limit)
+    return walks
 
 
 def _id_at(session: Session, instant: datetime) -> int:

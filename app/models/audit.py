@@ -21,7 +21,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.domain.instruments import KEY_SQL
 from app.extensions import Model
+
+# Events of orders and lockouts hold a ticker: in `after`, or of a removed lockout in `before`.
+HAS_TICKER = "(starts_with(action, 'order.') OR starts_with(action, 'lockout.'))"
+INSTRUMENT_KEY = KEY_SQL.format(ticker="coalesce(after ->> 'ticker', before ->> 'ticker')")
 
 
 class AuditEvent(Model):
@@ -31,6 +36,11 @@ class AuditEvent(Model):
     __table_args__ = (
         Index(None, "action", "id"),
         Index("ix_audit_events_lower_actor_id", func.lower(text("actor")), "id"),
+        Index(None, "subject", "id"),
+        # Every spelling of an instrument. With the action, because most events are order submissions.
+        Index(
+            "ix_audit_events_instrument", text(INSTRUMENT_KEY), "action", "id", postgresql_where=text(HAS_TICKER)
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

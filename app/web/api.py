@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, current_app, request, url_for
 
@@ -28,7 +29,7 @@ from app.forms import (
     SignalLayersForm,
 )
 from app.models import RiskConfig
-from app.web import venues
+from app.web import audit_export, venues
 from app.web.body import (
     answer,
     answer_unless_known,
@@ -42,6 +43,7 @@ from app.web.body import (
     read_instant_cursor,
     read_limit,
     read_number_cursor,
+    read_order,
     read_reason,
     read_ticker,
     read_word,
@@ -53,6 +55,8 @@ from app.web.guard import actor
 from app.web.permissions import API
 
 OUTSTANDING = ("sending", "unknown", "on_the_way", "open_orders", "open_orders_total", "silent_since")
+CSV = "text/csv; charset=utf-8"
+BY_ACCEPT = {"Vary": "Accept"}
 NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 blueprint = Blueprint("api", __name__, url_prefix=API)
@@ -201,18 +205,37 @@ def read_lockout_id(text: str) -> uuid.UUID:
 
 @blueprint.get("/audit")
 def get_audit() -> Response:
-    limit = read_limit()
+    limit, before_id = read_limit(), read_number_cursor()
     wanted = audit.EventFilter(
         actions=tuple(dict.fromkeys(read_choices("action", audit.ACTIONS))),
         actor=read_word("actor") or "",
         people=read_choice("people", ["true", "false"]) == "true",
+        ticker=read_ticker(),
+        order=read_order(),
         since=read_instant("from"),
         until=read_instant("to"),
     )
-    events = audit.events(wanted, before_id=read_number_cursor(), limit=limit + 1)
+    if _wants_csv():
+        return _audit_csv(wanted, before_id, limit if "limit" in request.args else audit_export.MAX_ROWS)
+    events = audit.events(wanted, before_id=before_id, limit=limit + 1)
     following = write_cursor(events[limit - 1][0]) if len(events) > limit else None
     items = ",".join(event for _, event in events[:limit])
-    return answer_written(f'{{"items":[{items}],"next":{strict_json.dumps(following)}}}')
+    return answer_written(f'{{"items":[{items}],"next":{strict_json.dumps(following)}}}', BY_ACCEPT)
+
+
+def _wants_csv() -> bool:
+    """Whether Accept prefers CSV to JSON, which is the default."""
+    best = request.accept_mimetypes.best_match(["application/json", "text/csv", CSV])
+    return best in ("text/csv", CSV)
+
+
+def _audit_csv(wanted: audit.EventFilter, before_id: int | None, limit: int) -> Response:
+    written, last_id = audit_export.export(wanted, before_id=before_id, limit=limit)
+    headers = BY_ACCEPT | {"Content-Disposition": 'attachment; filename="audit.csv"'}
+    if last_id is not None:
+        following = request.args.to_dict(flat=False) | {"cursor": [write_cursor(last_id)]}
+        headers["Link"] = f'<{request.path}?{urlencode(following, doseq=True)}>; rel="next"'
+    return Response(written, headers=headers, content_type=CSV)
 
 
 @blueprint.get("/audit/<event_id>")

@@ -56,9 +56,9 @@ def answer_unless_known(text: str | bytes, tag: str, **more: str) -> Response:
     return _written(text, HTTPStatus.OK, headers)
 
 
-def answer_written(text: str) -> Response:
+def answer_written(text: str, headers: Mapping[str, str] | None = None) -> Response:
     """The same of what is JSON already."""
-    return _written(text, HTTPStatus.OK, None)
+    return _written(text, HTTPStatus.OK, headers)
 
 
 class Written(Response):
@@ -216,6 +216,17 @@ def read_id(text: str, no_such: str) -> uuid.UUID:
     if str(wanted) != text.lower():
         raise NotFound(no_such)
     return wanted
+
+
+def read_order() -> uuid.UUID | None:
+    """The `order` that a list is filtered by."""
+    text = request.args.get("order")
+    if text is None:
+        return None
+    try:
+        return read_id(text, "")
+    except NotFound:
+        raise Invalid({"order": ["must be the id of an order, a UUID with hyphens"]}) from None
 
 
 def read_choice(name: str, words: Sequence[str]) -> str | None:

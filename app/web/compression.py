@@ -19,7 +19,14 @@ from app.aside import aside
 
 LEAST = 1000  # bytes; below that nothing is gained
 # What is packed, and how hard it is worked on: files once; some other texts would take ten seconds at 9.
-LEVELS = {"text/css": 9, "text/javascript": 9, "image/svg+xml": 9, "text/html": 6, "application/json": 5}
+LEVELS = {
+    "text/css": 9,
+    "text/javascript": 9,
+    "image/svg+xml": 9,
+    "text/html": 6,
+    "application/json": 5,
+    "text/csv": 5,
+}
 ASIDE = 128 * 1024  # bytes; nobody is to wait while more than that is packed ...
 LARGE = 1024 * 1024  # ... and even aside, more than that is not worked on hard
 LEVEL_IF_LARGE = 1

@@ -22,7 +22,7 @@ PARAMETERS: Mapping[Route, tuple[str, ...]] = {
     ("GET", f"{API}/orders"): ("status", "ticker", "client_order_id", "limit", "cursor"),
     ("GET", f"{API}/orders/<order_id>"): ("wait",),
     ("GET", f"{API}/approvals"): ("limit", "cursor"),
-    ("GET", f"{API}/audit"): ("action", "actor", "limit", "cursor"),
+    ("GET", f"{API}/audit"): ("action", "actor", "people", "ticker", "order", "from", "to", "limit", "cursor"),
     # `nested` is what SDKs send; without orders of several legs it changes nothing.
     ("GET", "/v2/orders"): ("status", "limit", "after", "until", "direction", "nested", "side", "symbols"),
     ("GET", "/v2/orders/<order_id>"): ("nested",),
@@ -33,7 +33,7 @@ PARAMETERS: Mapping[Route, tuple[str, ...]] = {
     ("GET", "/v2/calendar"): ("start", "end", "date_type"),
 }
 # Parameters that may be given more than once.
-REPEATABLE: frozenset[tuple[str, str, str]] = frozenset()
+REPEATABLE: frozenset[tuple[str, str, str]] = frozenset({("GET", f"{API}/audit", "action")})
 # A halt always works, whatever else the request holds.
 UNCHECKED = frozenset({("PUT", f"{API}/mode")})
 

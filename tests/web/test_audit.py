@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import csv
+import io
+import json
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
+from sqlalchemy.dialects import postgresql
 
-from app.desk.audit import ACTIONS
-from tests.conftest import Api
+from app.desk.audit import ACTIONS, COLUMNS, EventFilter, _ids
+from app.desk.transaction import reading
+from app.web import audit_export
+from tests.conftest import API, Api
 from tests.serving import Desk
 from tests.web.conftest import Browser, Record, assert_problem
 from tests.web.orders import KEYS as ORDER_KEYS
-from tests.web.orders import order, set_deadline, stored, waiting
+from tests.web.orders import NOBODYS_ID, WEIRD_IDS, order, set_deadline, stored, waiting
 
 KEYS = {"id", "created_at", "actor", "action", "subject", "before", "after", "note", "request_id", "truncated"}
 LOCKOUT = {"ticker": "AAPL", "reason": "x", "duration_minutes": 5}
@@ -435,6 +442,245 @@ class TestPages:
     @pytest.mark.parametrize("limit", ["0", "201", "٣", "", "1e2", "9" * 4000])
     def test_a_limit_is_a_whole_number_up_to_200(self, admin: Api, limit: str) -> None:
         assert_problem(admin.get(f"/audit?limit={limit}"), 422, "invalid", "limit")
+
+
+def subjects(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [event["subject"] for event in answer.json["items"]]
+
+
+class TestByOrder:
+    def test_lists_all_events_of_one_order(self, engine: Api, operator: Api, holding: None) -> None:
+        first, other = waiting(engine), waiting(engine)
+        operator.post(f"/approvals/{first['id']}/reject", {"reason": "n"})
+        engine.post(f"/orders/{other['id']}/cancel", None)
+        for spelled in (first["id"], first["id"].upper()):
+            events = operator.get(f"/audit?order={spelled}").json["items"]
+            assert [event["action"] for event in events] == ["order.reject", "order.submit"]
+            assert {event["subject"] for event in events} == {first["id"]}
+
+    def test_combines_with_other_filters_and_pages(self, engine: Api, operator: Api, holding: None) -> None:
+        made = waiting(engine)
+        operator.post(f"/approvals/{made['id']}/reject", {"reason": "n"})
+        path = f"/audit?order={made['id']}"
+        for query, actions in (
+            ("&actor=operator", ["order.reject"]),
+            ("&people=true", ["order.reject"]),
+            ("&action=order.submit", ["order.submit"]),
+            ("&action=mode.change", []),
+            ("&ticker=AAPL", ["order.reject", "order.submit"]),
+            ("&ticker=MSFT", []),
+            ("&to=1999-01-01T00:00:00Z", []),
+        ):
+            assert [event["action"] for event in operator.get(path + query).json["items"]] == actions
+        page = operator.get(f"{path}&limit=1").json
+        rest = operator.get(f"{path}&limit=1&cursor={page['next']}").json
+        assert [event["action"] for event in page["items"] + rest["items"]] == ["order.reject", "order.submit"]
+        assert rest["next"] is None
+
+    def test_of_an_unknown_order_or_a_lockout_is_empty(self, operator: Api) -> None:
+        lockout = operator.post("/lockouts", LOCKOUT).json
+        for unknown in (NOBODYS_ID, lockout["id"]):
+            assert operator.get(f"/audit?order={unknown}").json == {"items": [], "next": None}
+
+    @pytest.mark.parametrize("wrong", ["", *(one for one in WEIRD_IDS if one != NOBODYS_ID)])
+    def test_a_malformed_id_is_refused(self, operator: Api, wrong: str) -> None:
+        assert_problem(operator.get(f"/audit?order={wrong}"), 422, "invalid", "order")
+
+
+class TestByTicker:
+    def test_lists_events_of_orders_and_lockouts_in_every_spelling(
+        self, engine: Api, operator: Api, holding: None
+    ) -> None:
+        made = waiting(engine, ticker="BRK.B")
+        rejected = waiting(engine, ticker="BRK/B")
+        waiting(engine, ticker="BRKA")
+        operator.post("/lockouts", LOCKOUT)
+        operator.post(f"/approvals/{rejected['id']}/reject", {"reason": "n"})
+        row = operator.post("/lockouts", LOCKOUT | {"ticker": "BRK-B"}).json
+        operator.patch(f"/lockouts/{row['id']}", {"extend_minutes": 5})
+        operator.delete(f"/lockouts/{row['id']}")
+        engine.post(f"/orders/{made['id']}/cancel", None)
+        expected = [
+            ("order.cancel", made),
+            *((f"lockout.{act}", row) for act in ("remove", "extend", "create")),
+            ("order.reject", rejected),
+            ("order.submit", rejected),
+            ("order.submit", made),
+        ]
+        for spelled in ("BRK.B", "brk-b", "BRKB"):
+            events = operator.get(f"/audit?ticker={spelled}").json["items"]
+            assert [(event["action"], event["subject"]) for event in events] == [
+                (action, thing["id"]) for action, thing in expected
+            ]
+        pages, cursor = [], ""
+        while cursor is not None:
+            page = operator.get(f"/audit?ticker=BRK.B&limit=2{cursor and f'&cursor={cursor}'}").json
+            pages += [event["action"] for event in page["items"]]
+            cursor = page["next"]
+        assert pages == [action for action, _ in expected]
+
+    def test_combines_with_other_filters(self, engine: Api, operator: Api, holding: None) -> None:
+        made = waiting(engine)
+        lockout = operator.post("/lockouts", LOCKOUT).json
+        operator.post("/lockouts", LOCKOUT | {"ticker": "MSFT"})
+        created_at = operator.get("/audit?action=lockout.create&ticker=AAPL").json["items"][0]["created_at"]
+        for query, found in (
+            ("&action=lockout.create", [lockout]),
+            ("&action=lockout.create&action=order.submit", [lockout, made]),
+            ("&action=mode.change", []),
+            ("&actor=engine", [made]),
+            ("&actor=nobody", []),
+            ("&people=true", [lockout]),
+            ("&actor=operator&action=order.submit", []),
+            (f"&from={created_at}", [lockout]),
+            (f"&to={created_at}", [made]),
+        ):
+            assert subjects(operator.get(f"/audit?ticker=AAPL{query}")) == [each["id"] for each in found]
+
+    def test_every_symbol_lists_lockouts_of_every_symbol(self, operator: Api) -> None:
+        row = operator.post("/lockouts", LOCKOUT | {"ticker": "*"}).json
+        operator.post("/lockouts", LOCKOUT)
+        assert subjects(operator.get("/audit?ticker=*")) == [row["id"]]
+
+    def test_a_configuration_with_a_ticker_is_no_event_of_it(self, admin: Api) -> None:
+        assert admin.put("/config", {"config": {"ticker": "AAPL"}}, headers={"If-Match": "*"}).status_code == 200
+        assert subjects(admin.get("/audit?ticker=AAPL")) == []
+
+    @pytest.mark.parametrize("wrong", ["", "$", "A B", "%00", "A" * 33, "é"])
+    def test_a_wrong_ticker_is_refused(self, admin: Api, wrong: str) -> None:
+        assert_problem(admin.get(f"/audit?ticker={wrong}"), 422, "invalid", "ticker")
+
+
+MANY = 20_000
+FILL = """
+    INSERT INTO audit_events (actor, action, subject, after, request_id)
+    SELECT CASE n % 100 WHEN 0 THEN 'alice' ELSE 'engine' END, 'order.submit', gen_random_uuid()::text,
+           jsonb_build_object('ticker', CASE n WHEN 5 THEN 'RARE' ELSE 'HOT' END), 'r'
+    FROM generate_series(1, {many}) n
+"""
+
+
+def rows_read(plan: dict[str, Any]) -> Iterator[int]:
+    if plan.get("Relation Name") == "audit_events":
+        yield (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    for below in plan.get("Plans", ()):
+        yield from rows_read(below)
+
+
+@pytest.mark.parametrize("analyzed", [True, False])
+def test_filters_read_no_more_events_than_they_list(admin: Api, desk: Desk, analyzed: bool) -> None:
+    desk.sql(FILL.format(many=MANY))
+    [(order_id,)] = desk.sql("SELECT subject FROM audit_events WHERE after ->> 'ticker' = 'RARE'")
+    if analyzed:
+        desk.sql("ANALYZE audit_events")
+    for wanted in (
+        EventFilter(ticker="RARE"),
+        EventFilter(ticker="HOT"),
+        EventFilter(ticker="HOT", actions=("lockout.create",)),
+        EventFilter(order=uuid.UUID(order_id)),
+    ):
+        with admin.client.application.app_context(), reading() as session:
+            ids = _ids(session, wanted, None, 51)
+            written = str(ids.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))
+        [(plans,)] = desk.sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {written}")
+        assert sum(rows_read(plans[0]["Plan"])) <= 51
+
+
+class TestCsv:
+    ACCEPT: ClassVar = {"Accept": "text/csv"}
+
+    def rows(self, client: Api, path: str = "/audit") -> list[dict[str, str]]:
+        answer = client.get(path, headers=self.ACCEPT)
+        assert answer.status_code == 200, answer.text
+        return list(csv.DictReader(io.StringIO(answer.text, newline="")))
+
+    def test_has_every_column_of_every_event(self, admin: Api) -> None:
+        admin.put("/mode", {"trading_mode": "disabled", "reason": 'a "quoted", \n long\r\n reason é'})
+        admin.put("/signal-layers", {"macro": False})
+        answer = admin.get("/audit", headers=self.ACCEPT)
+        assert answer.content_type == "text/csv; charset=utf-8"
+        assert answer.headers["Content-Disposition"] == 'attachment; filename="audit.csv"'
+        assert "Accept" in answer.vary
+        assert "Accept" in admin.get("/audit").vary
+        assert "Link" not in answer.headers
+        assert answer.text.startswith("id,created_at,actor,action,subject,before,after,note,request_id\r\n")
+        events = admin.get("/audit?limit=200").json["items"]
+        rows = self.rows(admin)
+        assert len(rows) == len(events)
+        for row, event in zip(rows, events, strict=True):
+            shown = row | {name: json.loads(row[name] or "null") for name in ("id", "before", "after")}
+            assert shown | {"note": row["note"] or None, "truncated": False} == event
+
+    @pytest.mark.parametrize(
+        ("accept", "is_csv"),
+        [
+            ("text/csv", True),
+            ("text/csv; charset=utf-8", True),
+            ("text/csv, */*;q=0.1", True),
+            ("*/*", False),
+            ("application/json", False),
+            ("text/csv;q=0.5, application/json", False),
+            ("text/csv;q=0", False),
+            ("text/plain", False),
+            ("", False),
+        ],
+    )
+    def test_is_sent_to_clients_that_prefer_it(self, admin: Api, accept: str, is_csv: bool) -> None:
+        answer = admin.get("/audit", headers={"Accept": accept})
+        assert (answer.status_code, answer.mimetype) == (200, "text/csv" if is_csv else "application/json")
+
+    def test_respects_filters(self, admin: Api) -> None:
+        for ticker in ("AAPL", "MSFT"):
+            admin.post("/lockouts", LOCKOUT | {"ticker": ticker})
+        rows = self.rows(admin, "/audit?ticker=aapl&action=lockout.create&actor=admin")
+        assert [json.loads(row["after"])["ticker"] for row in rows] == ["AAPL"]
+        assert self.rows(admin, f"/audit?order={NOBODYS_ID}") == []
+        for wrong in ("ticker=$", "limit=201", "cursor=x", "bogus=1"):
+            assert_problem(admin.get(f"/audit?{wrong}", headers=self.ACCEPT), 422, "invalid", wrong.split("=")[0])
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 7])
+    @pytest.mark.parametrize("batch", [2, 3])
+    def test_is_continued_by_the_link_header(
+        self, admin: Api, monkeypatch: pytest.MonkeyPatch, limit: int, batch: int
+    ) -> None:
+        monkeypatch.setattr(audit_export, "MAX_ROWS", limit)
+        monkeypatch.setattr(audit_export, "BATCH", batch)
+        for number in range(7):
+            admin.put("/approval-config", {"approval_timeout_minutes": 100 + number})
+        admin.put("/mode", {"trading_mode": "disabled"})
+        path = "/audit?action=approval_config.change&action=mode.change&from=2020-01-01T00:00:00%2B00:00"
+        expected = [str(event["id"]) for event in admin.get(path).json["items"]]
+        found, parts = [], 0
+        while path:
+            found += [row["id"] for row in self.rows(admin, path)]
+            answer = admin.get(path, headers=self.ACCEPT)
+            path = answer.headers.get("Link", "").removeprefix(f"<{API}").removesuffix('>; rel="next"')
+            parts += 1
+        assert (found, len(found), parts) == (expected, 8, -(-8 // limit))
+
+    def test_has_large_events_whole_and_ends_after_so_many_characters(
+        self, admin: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(audit_export, "MAX_CHARACTERS", 50_000)
+        for number in range(3):
+            config = {"config": {"note": f"{number}" * 30_000}}
+            assert admin.put("/config", config, headers={"If-Match": "*"}).status_code == 200
+        rows = self.rows(admin, "/audit?action=config.replace")
+        assert [json.loads(row["after"])["note"][0] for row in rows] == ["2"]
+        assert json.loads(rows[0]["before"]) == {"note": "1" * 30_000}
+        assert "Link" in admin.get("/audit?action=config.replace", headers=self.ACCEPT).headers
+
+    @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+    def test_no_cell_is_a_formula(self, admin: Api, desk: Desk, start: str) -> None:
+        cell = f"{start}HYPERLINK(1)"
+        desk.sql(
+            "INSERT INTO audit_events (actor, action, subject, note, request_id) VALUES (%s, %s, %s, %s, %s)",
+            *([cell, "mode.change"] + 3 * [cell]),
+        )
+        [row] = self.rows(admin, "/audit?limit=1")
+        assert [row[name] for name in ("actor", "subject", "note", "request_id")] == 4 * [f"'{cell}"]
+        assert (row["before"], set(row)) == ("", set(COLUMNS))
 
 
 @pytest.mark.parametrize(

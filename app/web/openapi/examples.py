@@ -225,7 +225,7 @@ def add_to(operation: Json, name: str) -> None:
     if "201" in operation["responses"]:
         status = "201"
     if example.answer is not None:
-        operation["responses"][status]["content"] = {
-            "application/json": operation["responses"][status]["content"]["application/json"]
-            | {"examples": {"usual": {"value": example.answer}}}
+        content = operation["responses"][status]["content"]
+        operation["responses"][status]["content"] = content | {
+            "application/json": content["application/json"] | {"examples": {"usual": {"value": example.answer}}}
         }

@@ -9,6 +9,7 @@ from app.domain.lifecycle import OrderStatus
 from app.domain.roles import Act, Role, may
 from app.forms import MAX_CLIENT_ORDER_ID_LENGTH, MAX_REASON_LENGTH
 from app.streams import BEAT_EVERY
+from app.web import audit_export
 from app.web.body import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORD
 from app.web.openapi import examples
 from app.web.openapi.words import ID, STRING, TIME, Json, ref, ticker
@@ -117,6 +118,19 @@ coming in to its approval or rejection by a person: their median, and the 90th p
 part lies in these hours, also those removed before their end, which is `removed_at`. Changes of the mode. Of very
 many lockouts or changes the latest. On a desk with very many orders the answer may be up to a minute old;
 `server_time` says of when."""
+
+AUDIT = f"""\
+Who did what when, newest first.
+
+`Accept: text/csv` exports the events as CSV, with the columns {", ".join(audit.COLUMNS)};
+`before` and `after` are JSON of any size. Without `limit` an answer has up to {audit_export.MAX_ROWS:,} events,
+and fewer when they exceed {audit_export.MAX_CHARACTERS // 2**20} MiB. A `Link` header with `rel="next"` names the
+next part; the last part has none. A cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return is
+prefixed with an apostrophe, so that spreadsheets do not evaluate it as a formula."""
+EVENTS_AS_CSV: Json = {"text/csv": {"schema": STRING}}
+NEXT_LINK: Json = {
+    "Link": {"required": False, "schema": STRING, "description": "Of CSV: the address of the next part."}
+}
 
 Row = tuple[str, str, str, str | None, Json]
 
@@ -286,12 +300,21 @@ DESK: tuple[Row, ...] = (
                 ),
                 _query("actor", _word(MAX_WORD), "Only events of actors whose name begins so."),
                 _query("people", {"enum": ["true", "false"]}, "With true without engines and `system:` actors."),
+                _query(
+                    "ticker",
+                    ticker(allow_every=True),
+                    "Only events of orders and lockouts of this instrument, however it is spelled.",
+                ),
+                _query("order", ID, "Only events of the order with this id."),
                 _query("from", AN_INSTANT, "Only events at or after this instant."),
                 _query("to", AN_INSTANT, "Only events before this instant."),
                 LIMIT,
                 NUMBER_CURSOR,
             ),
             "problems": (422,),
+            "description": AUDIT,
+            "content": EVENTS_AS_CSV,
+            "more_headers": NEXT_LINK,
         },
     ),
     (
@@ -353,11 +376,12 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
     problems: tuple[int, ...] = (),
     parameters: tuple[Json, ...] = (),
     headers: tuple[str, ...] = (),
+    more_headers: Json | None = None,
     conditional: bool = False,
     content: Json | None = None,
     description: str | None = None,
 ) -> Json:
-    """`again` says what a 200 means where 201 is the rule; `content` is there where the answer is not JSON."""
+    """`again` says what a 200 means where 201 is the rule; `content` is an answer that is not JSON."""
     name = path.removeprefix(f"{API}/")
     operation: Json = {
         "operationId": operation_id(method, name),
@@ -376,11 +400,12 @@ def _operation(  # noqa: PLR0913 - one row of the tables above
     if parameters:
         operation["parameters"] = list(parameters)
     if answer_schema:
-        content = {"application/json": {"schema": ref(answer_schema)}}
+        content = {"application/json": {"schema": ref(answer_schema)}} | (content or {})
     answered = {"content": content} if content else {}
     responses: Json = {str(status): {"description": summary, **answered}}
-    if headers:
-        responses[str(status)]["headers"] = {name: {"required": True, "schema": STRING} for name in headers}
+    if headers or more_headers:
+        required: Json = {name: {"required": True, "schema": STRING} for name in headers}
+        responses[str(status)]["headers"] = required | (more_headers or {})
     if again:
         responses["200"] = {"description": again, **answered}
     if conditional:

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 
 import { http, HttpResponse } from 'msw/http';
 
-import { isBlockedBy } from '../../../app/static/js/instruments.js';
+import { instrumentKey, isBlockedBy } from '../../../app/static/js/instruments.js';
 import { readForm, stored, tickerProblem } from './forms.js';
 import { Refusal } from './refusal.js';
 
@@ -60,7 +60,9 @@ const OPERATIONS = {
   'post approvals/decisions': {
     may: OPERATORS, form: 'Decisions', does: ({ desk, body }) => ({ results: body.decisions.map((entry) => decided(desk, entry)) }),
   },
-  'get audit': { may: PEOPLE, takes: ['action', 'actor', 'limit', 'cursor'], does: listAudit },
+  'get audit': {
+    may: PEOPLE, takes: ['action', 'actor', 'people', 'ticker', 'order', 'from', 'to', 'limit', 'cursor'], does: listAudit,
+  },
   'get audit/{event_id}': { may: PEOPLE, does: ({ desk, params }) => desk.event(params.event_id) },
   'get state': { may: PEOPLE, does: readState },
   'get history': { may: PEOPLE, does: ({ desk }) => lastDay(desk) },
@@ -116,9 +118,17 @@ function decided(desk, { id, action, note, reason }) {
   }
 }
 
+/** Events of orders and lockouts hold a ticker. */
+function isOf(key, { action, before, after }) {
+  return /^(order|lockout)\./.test(action) && instrumentKey((after ?? before).ticker) === key;
+}
+
 function listAudit({ desk, query }) {
   const actions = [...new Set(['mode.change', ...desk.events.map(({ action }) => action)])];
-  return page(desk.audit({ action: oneOf('action', query.get('action'), actions), actor: query.get('actor') }), query, numbered);
+  const found = desk.audit({ action: oneOf('action', query.get('action'), actions), actor: query.get('actor') });
+  const [key, order, from, to] = [tickerOf(query) && instrumentKey(tickerOf(query)), query.get('order'), query.get('from'), query.get('to')];
+  return page(found.filter((event) => (!key || isOf(key, event)) && (!order || event.subject === order.toLowerCase())
+    && (!from || Date.parse(event.created_at) >= Date.parse(from)) && (!to || Date.parse(event.created_at) < Date.parse(to))), query, numbered);
 }
 
 function readState({ desk, request }) {
