@@ -161,7 +161,7 @@ class TestOfOurOwn:
         def fail() -> None:
             raise RuntimeError(SECRET)
 
-        monkeypatch.setattr(config, "read", fail)
+        monkeypatch.setattr(config, "written", fail)
 
     def test_an_exception_is_500_and_says_nothing_of_its_cause(self, operator: Api, broken: None) -> None:
         answer = operator.get("/config", headers={"X-Request-ID": "find-me"})
