@@ -106,6 +106,24 @@ def test_in_a_low_window_an_order_can_be_seen_and_halt_be_reached(
     page.get_by_role("button", name="Halt trading").click(trial=True)
 
 
+def test_of_many_orders_one_is_whole_in_their_box_with_text_of_twice_the_size(
+    open_page: OpenPage, sign_in: SignIn, send_order: SendOrder
+) -> None:
+    for number in range(9):
+        send_order(f"SYM{number}", rationale="SMA(2) crossed above SMA(4) at the close, " * 4)
+    page = open_page(viewport={"width": 360, "height": 780})
+    sign_in(page)
+    awake(page)
+    page.evaluate("document.documentElement.style.setProperty('font-size', '32px')")
+    height = "element => element.getBoundingClientRect().height"
+    assert order(page, "SYM0").evaluate(height) <= page.locator(".waiting-scroll").evaluate(height)
+    bar = page.locator("#modebar").bounding_box()
+    parts = [page.locator(name).bounding_box() for name in (".badge", "button.halt", ".mode-acts")]
+    assert bar is not None
+    gaps = bar["height"] - sum(part["height"] for part in parts if part)
+    assert gaps < 32 * 2.5, "empty messages take no room"
+
+
 def test_on_a_phone_what_is_said_in_passing_lies_above_the_selection(
     open_page: OpenPage, sign_in: SignIn, send_order: SendOrder, lock_out: LockOut
 ) -> None:
@@ -249,7 +267,7 @@ def test_nothing_of_a_dialog_is_cut_off_covered_or_scrolled_sideways(crowded: Pa
         found += faults(crowded, "dialog[open]")
         dialog(crowded).get_by_role("button", name="Close").click()
     assert crowded.locator("dialog").count() == 3, "each dialog of the page is measured"
-    assert found == []
+    assert found == [], "\n".join(found)
 
 
 def test_nothing_that_a_viewer_sees_of_a_broken_configuration_is_cut_off(
@@ -296,4 +314,4 @@ def test_nothing_of_the_other_pages_is_cut_off_covered_or_scrolled_sideways(
     crowded.context.clear_cookies()
     crowded.goto("/login")
     found += [f"/login: {fault}" for fault in faults(crowded)]
-    assert found == []
+    assert found == [], "\n".join(found)
