@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 
 from app.domain.texts import escape_bidi, has_bidi
 
-LONG = re.compile(r"[\d,.]{12}", re.ASCII)
-AFTER_COMMAS = re.compile(r"(?<=\d,)(?=\d)", re.ASCII)
+LONG = re.compile(r"[\d,.]{12}|\d{6}[CP]\d{8}$", re.ASCII)
+BREAKS = re.compile(r"(?<=\d,)(?=\d)|(?<=\d{6})(?=[CP]\d{8}$)", re.ASCII)
 
 
 def visible(text: str | None) -> str:
@@ -39,8 +39,11 @@ def finalize(value: Any) -> Any:
 
 
 def breakable(text: str) -> str:
-    """A long number goes on in the next line after a comma: broken anywhere it would read as a smaller one."""
-    return Markup("<wbr>").join(AFTER_COMMAS.split(text)) if LONG.search(text) else text
+    """Allow a line break after the commas of a long number and before the strike of an option symbol.
+
+    Broken elsewhere, it would read as a smaller number or strike.
+    """
+    return Markup("<wbr>").join(BREAKS.split(text)) if LONG.search(text) else text
 
 
 def venue_said(order: Mapping[str, Any]) -> str:

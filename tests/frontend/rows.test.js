@@ -116,3 +116,11 @@ test('a long number may go on in the next line after a comma, and says the same'
   put({ slot }, { slot: '1,234.50' });
   expect(slot.innerHTML).toBe('1,234.50');
 });
+
+test('the symbol of an option may continue in the next line before its strike', () => {
+  const slot = document.createElement('p');
+  put({ slot }, { slot: 'AAPL261218C00200000' });
+  expect(slot.innerHTML).toBe('AAPL261218<wbr>C00200000');
+  put({ slot }, { slot: 'BRK.B' });
+  expect(slot.innerHTML).toBe('BRK.B');
+});

@@ -76,13 +76,13 @@ export function escapeText(Alpine) {
   });
 }
 
-const LONG = /[\d,.]{12}/;
-const AFTER_COMMAS = /(?<=\d,)(?=\d)/;
+const LONG = /[\d,.]{12}|\d{6}[CP]\d{8}$/;
+const BREAKS = /(?<=\d,)(?=\d)|(?<=\d{6})(?=[CP]\d{8}$)/;
 
-/** A long number goes on in the next line after a comma: broken anywhere it would read as a smaller one. */
+/** Allow a line break after the commas of a long number and before the strike of an option: elsewhere it would misread. */
 function write(element, text) {
   if (!LONG.test(text)) element.textContent = text;
-  else element.replaceChildren(...text.split(AFTER_COMMAS).flatMap((part, at) => (at ? [document.createElement('wbr'), part] : [part])));
+  else element.replaceChildren(...text.split(BREAKS).flatMap((part, at) => (at ? [document.createElement('wbr'), part] : [part])));
 }
 
 /** Texts by slot; what says the same already is left alone. */
