@@ -79,7 +79,9 @@ def _say_no(error: DeskError) -> Any:
 
 
 def _is_grave(error: DeskError) -> bool:
-    """Whether this is not about what was typed."""
+    """Whether this is not about what was typed or picked."""
+    if error.code == "controls_account":
+        return False
     of_a_code = isinstance(error, second_factor.WrongCode) or error.code == second_factor.NEEDED
     return isinstance(error, Forbidden) and not of_a_code
 
@@ -284,7 +286,10 @@ def reactivate(name: str) -> Any:
         done = people.reactivate(actor(), name, proof)
         return _done(f"{name} is active again.{_and_effects(done, name)}")
 
-    what = f"{name} can sign in again, with the password and the second factor as they were. Tokens stay revoked."
+    what = (
+        f"{name} can sign in again, with the password and the second factor as they were. Tokens of {name} stay"
+        f" revoked. Service accounts that were suspended with {name} are resumed: their tokens are accepted again."
+    )
     return _ask(act, Question(f"Reactivate {name}?", what, "Reactivate"), about=people.role_of(name))
 
 
@@ -363,8 +368,8 @@ def change_owner(name: str) -> Any:
         return _done(words + _and_effects(done, name))
 
     what = (
-        f"{owner} is responsible for {name} from then on, and cannot approve its orders. A suspended account is"
-        " resumed: its tokens are accepted again."
+        f"{owner} is responsible for {name} from then on, and cannot approve its orders."
+        f" If {name} is suspended, it is resumed and its tokens are accepted again."
     )
     question = Question(f"Give {name} to {owner}?", what, "Change the owner")
     return _ask(act, question, about=people.role_of(name))
