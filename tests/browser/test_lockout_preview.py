@@ -43,6 +43,20 @@ def test_it_counts_what_the_server_would_hold(crowded: Page, typed: str, said: s
     expect(preview(crowded)).to_have_text(said)
 
 
+def test_it_says_that_contracts_on_the_ticker_are_counted(crowded: Page, send_order: SendOrder) -> None:
+    send_order("AAPL261218C00200000")
+    send_order("ESZ6")
+    field = lock_form(crowded).get_by_label("Ticker")
+    for typed, said in (
+        ("AAPL", "Would hold 3 waiting orders of AAPL, options and futures included."),
+        ("ES", "Would hold 1 waiting order of ES, options and futures included."),
+        ("ESZ26", "Would hold 1 waiting order of ESZ26."),
+        ("AAPL261218C00200000", "Would hold 1 waiting order of AAPL261218C00200000."),
+    ):
+        field.fill(typed)
+        expect(preview(crowded)).to_have_text(said)
+
+
 def test_with_nothing_waiting_it_says_so(desk_page: Page) -> None:
     awake(desk_page)
     lock_form(desk_page).get_by_label("Ticker").fill("*")

@@ -105,6 +105,7 @@ test('what waits of a symbol is counted however it is spelt, as a lockout would 
   expect(desk.waitingOf('BTC-USD')).toBe(3);
   expect(desk.waitingOf('BRKB')).toBe(2);
   expect(desk.waitingOf('BRK')).toBe(0);
+  expect(desk.waitingOf('BRKB', true)).toBe(0);
 });
 
 test.each([

@@ -4,7 +4,7 @@
 import { arrivals, describeChanges } from './changes.js';
 import { SECOND, age, utcTime } from './clock.js';
 import { keepDraft } from './draft.js';
-import { isBlockedBy } from './instruments.js';
+import { instrumentKey, isBlockedBy } from './instruments.js';
 
 const TOO_OLD = 15 * SECOND;
 const NOTICE = 8 * SECOND;
@@ -71,10 +71,10 @@ export function createDesk({ initial, api, clock, updates, arrived }) {
       return Math.max(0, this.state.approvals_total - this.state.approvals.length);
     },
 
-    /** How many pending orders a lockout of a ticker blocks; `*` is every symbol. */
-    waitingOf(ticker) {
+    /** How many pending orders a lockout of a ticker blocks, or only those of contracts on it; `*` is every symbol. */
+    waitingOf(ticker, contracts = false) {
       if (ticker === '*') return this.waitingCount;
-      const isOf = (other) => isBlockedBy(other, ticker);
+      const isOf = (other) => isBlockedBy(other, ticker) && !(contracts && instrumentKey(other) === instrumentKey(ticker));
       const listed = (orders) => orders.filter((order) => isOf(order.ticker)).length;
       const counted = Object.entries(this.state.approvals_by_ticker).reduce((sum, [other, many]) => sum + (isOf(other) ? many : 0), 0);
       return counted - listed(this.state.approvals) + listed(this.waiting);

@@ -56,7 +56,8 @@ export const lockoutForm = ({ api, initial }) => () => ({
     const held = this.$store.desk.waitingOf(ticker);
     const orders = held === 1 ? '1 waiting order' : `${held} waiting orders`;
     if (ticker === EVERY_SYMBOL) return held ? `Would hold ${held === 1 ? 'the' : 'all'} ${orders}.` : 'Would hold no waiting order: none waits.';
-    return held ? `Would hold ${orders} of ${ticker}.` : `Would hold no waiting order of ${ticker}.`;
+    const more = this.$store.desk.waitingOf(ticker, true) ? ', options and futures included' : '';
+    return held ? `Would hold ${orders} of ${ticker}${more}.` : `Would hold no waiting order of ${ticker}.`;
   },
 
   choose(minutes) {
