@@ -300,7 +300,7 @@ def reject_order(order_id: str) -> Any:
     if not form.validate():
         return plain.confirm(
             "Reject order",
-            f"{_words(order)}: {order['engine']} is told no, and why.",
+            f"{_words(order)}: {order['engine']} receives the rejection and your reason.",
             "Reject",
             need_reason=True,
             error=f"Reason {' '.join(form.reason.errors)}." if plain.confirmed() else None,

@@ -27,7 +27,7 @@ def stored(server: Server) -> list[tuple[object, ...]]:
 
 def test_it_asks_for_a_reason(asked: Page, server: Server) -> None:
     expect(dialog(asked)).to_contain_text("Reject buy 10 AAPL?")
-    expect(dialog(asked)).to_contain_text("momentum-bot is told no, and why.")
+    expect(dialog(asked)).to_contain_text("momentum-bot receives the rejection and your reason.")
     reason = dialog(asked).get_by_label("Reason")
     expect(reason).to_be_focused()
     dialog(asked).get_by_role("button", name="Reject").click()

@@ -34,16 +34,16 @@ describe('a question that lies open', () => {
 
   test.for([
     ['approve', false, desk([A]), null],
-    ['approve', false, desk([]), { said: 'The order waits no more.', over: true }],
+    ['approve', false, desk([]), { said: 'The order is no longer pending.', over: true }],
     ['approve', false, desk([], [released]), { said: 'Released by me at 12:00:00 UTC.', over: true }],
     ['approve', false, desk([locked]), { said: 'Not approvable now: A is locked out', over: true }],
     ['reject', false, desk([locked]), null],
     ['reject', false, desk([], [released]), { said: 'Released by me at 12:00:00 UTC.', over: true }],
     ['reject', true, desk([A, B]), null],
-    ['reject', true, desk([B], [released]), { said: '1 order waits no more: A was released by me.', over: false }],
-    ['reject', true, desk([]), { said: '2 orders wait no more: A, B.', over: true }],
+    ['reject', true, desk([B], [released]), { said: '1 order is no longer pending: A was released by me.', over: false }],
+    ['reject', true, desk([]), { said: '2 orders are no longer pending: A, B.', over: true }],
     ['approve', true, desk([locked, B]), { said: '1 order cannot be approved now: A.', over: false }],
-    ['approve', true, desk([locked]), { said: '1 order waits no more: B. 1 order cannot be approved now: A.', over: true }],
+    ['approve', true, desk([locked]), { said: '1 order is no longer pending: B. 1 order cannot be approved now: A.', over: true }],
   ])('%#: %s, many %s', ([choice, many, now, said]) => {
     expect(question(many ? [A, B] : [A], choice, many, 0).stale(now)).toEqual(said);
   });

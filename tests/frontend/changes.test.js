@@ -84,16 +84,16 @@ describe('orders that wait in words', () => {
   });
 
   test('one of which nothing is known', () => {
-    expect(said({ approvals: orders('1') }, {})).toEqual(['Buy 10 AAPL: waits no more.']);
+    expect(said({ approvals: orders('1') }, {})).toEqual(['Buy 10 AAPL: no longer pending.']);
   });
 
   test('many at once are counted', () => {
     expect(said({}, { approvals: orders('1', '2', '3', '4') })).toEqual(['4 orders came in that wait for approval.']);
-    expect(said({ approvals: orders('1', '2', '3', '4') }, {})).toEqual(['4 orders wait no more.']);
+    expect(said({ approvals: orders('1', '2', '3', '4') }, {})).toEqual(['4 orders are no longer pending.']);
   });
 
   test('where more wait than are listed, one that merely moved up is no news', () => {
-    expect(said({ approvals: orders('1'), unseen: 1 }, { approvals: orders('2'), unseen: 0 })).toEqual(['Buy 10 AAPL: waits no more.']);
+    expect(said({ approvals: orders('1'), unseen: 1 }, { approvals: orders('2'), unseen: 0 })).toEqual(['Buy 10 AAPL: no longer pending.']);
     expect(said({ approvals: orders('1'), unseen: 1 }, { approvals: orders('1'), unseen: 3 })).toEqual(['2 more wait for approval.']);
   });
 });

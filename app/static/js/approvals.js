@@ -42,7 +42,7 @@ export const pendingApprovals = ({ api, ask, unobserved }) => () => {
     const { id } = order;
     const over = !list.waits(id);
     const end = list.end(id);
-    const nobody = late ? 'Timed out: nobody decided' : 'Waits no more';
+    const nobody = late ? 'Timed out: nobody decided' : 'No longer pending';
     return {
       id, order, over, stale, busy: busy.get(id), problem: problems.get(id), picked: chosen.has(id),
       end: over && (end ? verdict(end) : nobody),

@@ -87,13 +87,13 @@ function approvals(before, after, now) {
   const decided = new Map(after.recent_orders.map((order) => [order.id, order]));
   const gone = before.approvals.filter((order) => !left.has(order.id)).map((order) => {
     const end = decided.get(order.id);
-    const how = Date.parse(order.expires_at) <= now ? 'timed out' : 'waits no more';
+    const how = Date.parse(order.expires_at) <= now ? 'timed out' : 'no longer pending';
     return `${capital(named(order))}: ${end && end.status !== 'expired' ? fate(end) : how}.`;
   });
   const { listed, number } = arrivals(before, after);
   const come = listed.map((order) => `${capital(named(order))} waits for approval.`);
   const more = number && !listed.length ? [`${number} more wait for approval.`] : [];
-  return [...few(gone, 'orders wait no more'), ...few(come, 'orders came in that wait for approval'), ...more];
+  return [...few(gone, 'orders are no longer pending'), ...few(come, 'orders came in that wait for approval'), ...more];
 }
 
 /** Both states with the lockouts that were, and are, in force, and the orders that waited, and wait. */

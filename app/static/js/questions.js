@@ -20,12 +20,12 @@ function together(orders) {
 }
 
 const rejectOne = (order) => ({
-  title: `Reject ${named(order)}?`, act: 'Reject', needReason: true, text: `${order.engine} is told no, and why.`,
+  title: `Reject ${named(order)}?`, act: 'Reject', needReason: true, text: `${order.engine} receives the rejection and your reason.`,
 });
 
 const rejectMany = (orders) => ({
   title: `Reject ${count(orders.length)}?`, act: `Reject ${count(orders.length)}`, needReason: true,
-  text: `${enumerate(orders)}. Their engines are told no, and why.`,
+  text: `${enumerate(orders)}. Their engines receive the rejection and your reason.`,
 });
 
 const approveOne = (order) => ({
@@ -59,7 +59,7 @@ function fate(order) {
   return order.decided_at ? `${order.ticker} was ${lowerCase(decision(order))} by ${decider(order)}` : order.ticker;
 }
 
-const ending = (order) => (order.decided_at ? `${verdict(order)}.` : 'The order waits no more.');
+const ending = (order) => (order.decided_at ? `${verdict(order)}.` : 'The order is no longer pending.');
 
 /** The first few by name, those before all that went to the market: "SYM3 was released by me, AAPL, MSFT and 7 more". */
 function fates(orders) {
@@ -86,7 +86,7 @@ function overtaken(orders, choice, many) {
     if (!many) return { said: gone.length ? ending(gone[0]) : `Not approvable now: ${held[0].blocked_because.join('; ')}`, over };
     return {
       said: [
-        gone.length && `${count(gone.length)} ${gone.length === 1 ? 'waits' : 'wait'} no more: ${fates(gone)}.`,
+        gone.length && `${count(gone.length)} ${gone.length === 1 ? 'is' : 'are'} no longer pending: ${fates(gone)}.`,
         held.length && `${count(held.length)} cannot be approved now: ${fates(held)}.`,
       ].filter(Boolean).join(' '),
       over,
