@@ -475,7 +475,7 @@ def test_the_tail_is_one_json_object_to_a_line_oldest_first(run: Run, desk: Desk
     tail = [json.loads(line) for line in lines]
     assert [event["id"] for event in tail] == [1, 2, 3]
     assert set(tail[0]) == {
-        *("id", "created_at", "actor", "action", "subject", "before", "after", "note", "request_id")
+        *("id", "created_at", "actor", "action", "subject", "before", "after", "note", "request_id", "truncated")
     }
     assert tail[0]["after"]["reason"] == 'of "two"\nlines\u2028and ünïcode'
     assert datetime.fromisoformat(tail[0]["created_at"]).tzinfo is not None

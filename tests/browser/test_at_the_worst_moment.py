@@ -154,10 +154,13 @@ def test_a_halt_that_nobody_answered_is_settled_by_the_next_good_read(
 def test_a_slow_halt_can_be_pressed_again(desk_page: Page, stored: Stored) -> None:
     awake(desk_page)
     held: list[Any] = []
-    desk_page.route(f"{API}/mode", lambda route: route.continue_() if held else held.append(route))
+    pressed_again: list[bool] = []
+    desk_page.route(f"{API}/mode", lambda route: route.continue_() if pressed_again else held.append(route))
     halt(desk_page)
     expect(desk_page.get_by_role("button", name="Halting…")).to_be_visible()
     desk_page.wait_for_timeout(2100)
+    assert len(held) == 7  # the first, and after 1.5 s one on each connection
+    pressed_again.append(True)
     desk_page.get_by_role("button", name="Halting…").click()
     expect_mode(desk_page, "HALTED")
     assert stored("mode") == "disabled"

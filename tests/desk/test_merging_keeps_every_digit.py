@@ -131,7 +131,7 @@ def test_a_configuration_is_read_and_replaced_digit_by_digit(desk: Desk, admin: 
     assert recorded == f'{{"tech": [{number}]}}'
 
     # Sent back as it was read, it is no change.
-    sent = shown[shown.index('"config":') : shown.index(',"version"')]
+    sent = shown[shown.index('"config"') : shown.index(', "version"')]
     again = admin(
         "PUT",
         "/config",

@@ -47,6 +47,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 
 TICKERS = ("AAPL", "BTC/USD", "MSFT")
+FUTURE = "ESZ6"  # its contract size is configured nowhere
 MODES = ("disabled", "paper", "paper", "live")
 SWITCHES = (
     "auto_approve_paper",
@@ -203,7 +204,7 @@ class DeskMachine(RuleBasedStateMachine):
 
     @rule(
         engine=st.sampled_from(ENGINES),
-        ticker=st.sampled_from(TICKERS),
+        ticker=st.sampled_from((*TICKERS, FUTURE)),
         sizes=st.lists(st.sampled_from(SIZES), min_size=1, max_size=4),
         layer=st.sampled_from(LAYERS),
     )

@@ -16,7 +16,7 @@ import pytest
 
 from examples import desk_client
 from examples.desk_client import Desk, Order, Refused
-from examples.moving_average import Bar, Engine, Strategy, prices
+from examples.moving_average import GOOG, Bar, Engine, Strategy, prices
 from tests.serving import Server, free_port
 
 Result = TypeVar("Result")
@@ -63,6 +63,10 @@ def stumbling(server: Server, stumbles: Sequence[Stumble]) -> Iterator[str]:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{proxy.server_port}"
         proxy.shutdown()
+
+
+def rounds() -> list[list[Bar]]:
+    return [[bar] for bar in prices(GOOG)[:20]]
 
 
 def ask(url: str, token: str, act: Callable[[Desk], Awaitable[Result]]) -> Result:
@@ -142,8 +146,7 @@ def test_without_an_answer_nothing_is_traded(token: str, monkeypatch: pytest.Mon
 
     async def trade(desk: Desk) -> Engine:
         engine = Engine(desk, [strategy], "run", said.append)
-        bars: list[Bar] = prices()[:20]
-        await engine.trade(bars, 0)
+        await engine.trade(rounds(), 0)
         return engine
 
     engine = ask(f"http://127.0.0.1:{free_port()}", token, trade)
@@ -159,7 +162,7 @@ def test_only_released_is_traded(server: Server, token: str, status: str) -> Non
     strategy = Strategy(2, 4, "macro")
     said: list[str] = []
     with stumbling(server, [(201, body)] * 100) as url:
-        ask(url, token, lambda desk: Engine(desk, [strategy], "run", said.append).trade(prices()[:20], 0))
+        ask(url, token, lambda desk: Engine(desk, [strategy], "run", said.append).trade(rounds(), 0))
     assert said
     assert all(line.endswith(". Not traded.") for line in said), said
     assert strategy.held == 0
