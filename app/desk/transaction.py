@@ -87,7 +87,9 @@ SESSION_SETTINGS = """
 # On top of these, for the pools that stand outside SQLAlchemy's transactions. And how long, in seconds, they are
 # waited for where they are not kept, because the server itself hangs (app/waiting.py).
 SHORT_SILENCE = 6.0
+# A generic plan, because PostgreSQL would plan the look-up of lockouts by an array of keys anew for every order.
 SHORT_SETTINGS = """
+    SET plan_cache_mode = force_generic_plan;
     SET statement_timeout = '5s';
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '1s'
