@@ -18,7 +18,7 @@ from app import strict_json
 from app.desk import closing, config, order_lists
 from app.desk.closing import Nonsense, Part, Position
 from app.desk.errors import Conflict, Decided, DeskError, Invalid, NotFound
-from app.domain.instruments import compact, normalize_ticker
+from app.domain.instruments import asset_class, compact, normalize_ticker
 from app.domain.risk import TradingMode
 from app.fields import AmountField
 from app.venues import Answer, Venue, VenueError
@@ -86,9 +86,9 @@ def close_position(name: str) -> Response:
     """An order like any other: it passes the gate."""
     part, key = _part(), door.idempotency_key()
     path = _path("/positions", name)
-    is_symbol = normalize_ticker(name) is not None
-    if key and is_symbol and (known := _again(key, name, part)):  # the position may be gone by now
-        return door.told(known)
+    symbol = normalize_ticker(name)
+    if key and symbol and (known := _again(key, symbol, part)) and _is_of(known, symbol):
+        return door.told(known)  # the position may be gone by now
     mode, venue = _venue()
     found = _ask(venue, path)
     if found.status != HTTPStatus.OK:
@@ -151,7 +151,12 @@ def _closed(mode: str, venue: Venue, said: Any, part: Part, key: str | None) -> 
     except Nonsense as nonsense:
         raise _nonsense(venue, str(nonsense)) from nonsense
     if key and (known := _again(key, position.ticker, part)):
-        return door.told(known)
+        if known["ticker"] == position.ticker:
+            return door.told(known)
+        # The broker has another symbol with the same letters, and this key closed that one.
+        key = f"{key}\0{position.ticker}"
+        if known := _again(key, position.ticker, part):
+            return door.told(known)
     client_order_id = _derived(key, position.ticker) if key else f"door-{uuid.uuid4()}"
     venues = dispatch()
     try:
@@ -164,6 +169,11 @@ def _closed(mode: str, venue: Venue, said: Any, part: Part, key: str | None) -> 
 def _derived(key: str, symbol: str) -> str:
     """One request may close many positions: an id for each, which is the same when it comes again."""
     return f"close-{hashlib.sha256(key.encode()).hexdigest()[:32]}-{compact(normalize_ticker(symbol) or symbol)}"
+
+
+def _is_of(known: dict[str, Any], symbol: str) -> bool:
+    """Whether this order closed the position of that name. The broker spells pairs of coins in two ways."""
+    return bool(known["ticker"] == symbol) or asset_class(symbol) == "crypto"
 
 
 def _again(key: str, symbol: str, part: Part) -> dict[str, Any] | None:

@@ -300,6 +300,19 @@ def test_closing_all_has_a_result_for_each_whatever_becomes_of_one(
     ]
 
 
+def test_one_key_closes_each_of_two_symbols_that_differ_in_separators(bot: Bot, venue: Venue) -> None:
+    """They may be two instruments of the broker: closing goes by the ticker as it is stored."""
+    venue.positions = {"BF.B": "7", "BFB": "2"}
+    key = {"headers": {"Idempotency-Key": "all"}}
+    first = bot("DELETE", "/positions/BF.B", **key).get_json()
+    refused(bot("DELETE", "/positions/BFB", **key), 403, "not final")
+    assert bot("DELETE", f"/orders/{first['id']}").status_code == 204
+    second = bot("DELETE", "/positions/BFB", **key).get_json()
+    assert (second["symbol"], second["qty"]) == ("BFB", "2")
+    for symbol, closed in (("BF.B", first), ("BFB", second)):
+        assert bot("DELETE", f"/positions/{symbol}", **key).get_json()["id"] == closed["id"]
+
+
 def test_one_whose_transaction_fails_does_not_hide_the_others(
     bot: Bot, venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
