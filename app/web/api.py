@@ -38,6 +38,7 @@ from app.web.body import (
     read_choice,
     read_choices,
     read_form,
+    read_halt,
     read_id,
     read_instant,
     read_instant_cursor,
@@ -47,7 +48,6 @@ from app.web.body import (
     read_reason,
     read_ticker,
     read_word,
-    whole_body,
     write_cursor,
 )
 from app.web.errors import BUSY, Refusal
@@ -127,7 +127,7 @@ def get_mode() -> Response:
 
 @blueprint.put("/mode")
 def put_mode() -> Response:
-    halt = HaltForm.from_members(strict_json.loads_members(whole_body()))
+    halt = read_halt()
     if halt is not None:
         return _halt(halt)
     form = read_form(ModeForm)

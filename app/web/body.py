@@ -21,7 +21,7 @@ from app.desk.times import rfc3339
 from app.domain.instruments import InvalidTicker, parse_ticker
 from app.domain.texts import trimmed
 from app.fields import StrictForm
-from app.forms import MAX_REASON_LENGTH
+from app.forms import MAX_REASON_LENGTH, HaltForm
 from app.waiting import Within
 from app.web.errors import Refusal
 
@@ -94,6 +94,11 @@ def read_form(kind: type[FormType], *, may_be_missing: bool = False) -> FormType
     if not form.validate():
         raise Invalid(form.messages())
     return form
+
+
+def read_halt() -> HaltForm | None:
+    """The body as a halt, which is never refused; None where it asks for something else."""
+    return HaltForm.from_members(strict_json.loads_members(whole_body()))
 
 
 class _TooSlow(Exception):

@@ -17,11 +17,12 @@ from app.desk.orders import ACCOUNT_SUSPENDED, SUSPENDED
 from app.domain.roles import Act, may
 from app.extensions import csrf
 from app.web import cookies, query, same_origin
-from app.web.body import whole_body
+from app.web.body import read_halt, whole_body
 from app.web.bounds import bounds
 from app.web.errors import Refusal, at_the_door, takes_no_other_query, wants_json
 from app.web.permissions import (
     API,
+    CHANGE_MODE,
     CHANGES_PASSWORD,
     IN_PERSON,
     IN_TRANSACTION,
@@ -137,14 +138,24 @@ def _check() -> Response | None:
             return _must_change_password()
         _admit(g.actor, route, right)
     _take_body(route)
-    # A Bearer token is proof by itself, unless a cookie comes along: then a browser may be asking. At the Alpaca
-    # door nobody is let in by a cookie, and the one that comes along is a load balancer's.
-    if not _shows_token() or (request.cookies and not at_the_door()):
-        if request.method in current_app.config["WTF_CSRF_METHODS"]:
-            same_origin.check()
-        csrf.protect()
+    _check_forgery(route)
     _check_query(route)
     return None
+
+
+def _check_forgery(route: tuple[str, str]) -> None:
+    """Refuse what a page of another site may have had a browser send.
+
+    A token is proof, unless a cookie comes along: then a browser may be asking. Under /v2 a cookie authenticates
+    nothing. Beside a token it does not stop a halt either: another site's page cannot add an Authorization header.
+    """
+    if _shows_token() and (
+        not request.cookies or at_the_door() or (route == CHANGE_MODE and read_halt() is not None)
+    ):
+        return
+    if request.method in current_app.config["WTF_CSRF_METHODS"]:
+        same_origin.check()
+    csrf.protect()
 
 
 def _check_query(route: tuple[str, str]) -> None:

@@ -129,6 +129,9 @@ IN_PERSON = frozenset(route for route in ROUTES if route[1].startswith("/account
 # What a person may do who has to change their password first. The routes that are open to anybody are, besides.
 CHANGES_PASSWORD = frozenset({("GET", "/account/password"), ("POST", "/account/password"), ("POST", "/logout")})
 
+# The route that halts. It takes every change of the trading mode.
+CHANGE_MODE = ("PUT", f"{API}/mode")
+
 # Routes that are held to no rate and to no bound (`app/web/bounds.py`): whatever stops something. Whoever can ask
 # for one of these is asked who they are, however many others guess at the same address.
 NEVER_LIMITED = frozenset(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from flask import request
 
 from app.desk.errors import Invalid
-from app.web.permissions import API
+from app.web.permissions import API, CHANGE_MODE
 
 Route = tuple[str, str]
 MAX_NAMED = 20  # unknown parameters that one answer names
@@ -35,7 +35,7 @@ PARAMETERS: Mapping[Route, tuple[str, ...]] = {
 # Parameters that may be given more than once.
 REPEATABLE: frozenset[tuple[str, str, str]] = frozenset({("GET", f"{API}/audit", "action")})
 # A halt always works, whatever else the request holds.
-UNCHECKED = frozenset({("PUT", f"{API}/mode")})
+UNCHECKED = frozenset({CHANGE_MODE})
 
 
 def check(route: Route) -> None:

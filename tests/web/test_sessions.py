@@ -420,18 +420,27 @@ class TestForgedRequests:
         self, browser: Callable[..., Browser], api: Callable[..., Api], desk: Desk
     ) -> None:
         person, bearer = browser("admin"), api("operator").headers
-        body = {"trading_mode": "disabled"}
-        assert_problem(person.open("PUT", f"{API}/mode", json=body, headers=bearer), 403, "csrf_failed")
+        body = {"macro": False}
+        assert_problem(person.open("PUT", f"{API}/signal-layers", json=body, headers=bearer), 403, "csrf_failed")
         assert untouched(desk)
         both = bearer | {"X-CSRFToken": person.csrf}
-        assert person.open("PUT", f"{API}/mode", json=body, headers=both).status_code == 200
+        assert person.open("PUT", f"{API}/signal-layers", json=body, headers=both).status_code == 200
         assert desk.sql("SELECT updated_by FROM risk_configs") == [("operator-0",)]
 
     def test_a_token_and_any_cookie_at_all_need_it(self, operator: Api, desk: Desk) -> None:
         operator.client.set_cookie("theme", "dark")
-        answer = operator.put("/mode", {"trading_mode": "disabled"})
-        assert_problem(answer, 403, "csrf_failed")
+        to_paper = {"trading_mode": "paper", "from": "paper", "reason": "open"}
+        for path, body in (("/signal-layers", {"macro": False}), ("/mode", to_paper)):
+            assert_problem(operator.put(path, body), 403, "csrf_failed")
         assert untouched(desk)
+
+    def test_a_halt_by_token_needs_none_beside_a_cookie(
+        self, browser: Callable[..., Browser], operator: Api, desk: Desk
+    ) -> None:
+        """A script behind a load balancer that sets cookies, or that once opened a page."""
+        operator.client.set_cookie("AWSALB", "x")
+        assert operator.put("/mode", {"trading_mode": "disabled"}).status_code == 200
+        assert desk.sql("SELECT trading_mode FROM risk_configs") == [("disabled",)]
 
     def test_a_token_alone_needs_none(self, operator: Api) -> None:
         assert operator.put("/mode", {"trading_mode": "disabled"}).status_code == 200
