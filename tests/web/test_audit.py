@@ -568,12 +568,10 @@ def rows_read(plan: dict[str, Any]) -> Iterator[int]:
         yield from rows_read(below)
 
 
-@pytest.mark.parametrize("analyzed", [True, False])
-def test_filters_read_no_more_events_than_they_list(admin: Api, desk: Desk, analyzed: bool) -> None:
+def test_filters_read_no_more_events_than_they_list(admin: Api, desk: Desk) -> None:
     desk.sql(FILL.format(many=MANY))
     [(order_id,)] = desk.sql("SELECT subject FROM audit_events WHERE after ->> 'ticker' = 'RARE'")
-    if analyzed:
-        desk.sql("ANALYZE audit_events")
+    desk.sql("ANALYZE audit_events")  # as autovacuum does within a minute
     for wanted in (
         EventFilter(ticker="RARE"),
         EventFilter(ticker="HOT"),
