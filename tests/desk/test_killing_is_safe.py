@@ -106,4 +106,5 @@ def test_killed_connections_lose_nothing_and_are_made_anew(server: Server) -> No
     assert failures < len(acknowledged) + 200
     script = Caller(server.url, server.add_token("script", "operator"))
     assert script.post("/lockouts", {"ticker": "A", "reason": "r", "duration_minutes": 5}).status == 201
-    assert server.sql(ADVISORY_LOCKS) == [(0,)]
+    # Background jobs hold locks for moments.
+    until(lambda: server.sql(ADVISORY_LOCKS) == [(0,)], what="a lock was left behind")
