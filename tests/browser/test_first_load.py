@@ -13,7 +13,7 @@ from tests.crowds import orders_wait, symbols_are_locked_out
 from tests.serving import Server
 
 FIRST_LOAD, SECOND_LOAD = 150_000, 10_000  # bytes on the wire, heads of answers included
-FULLEST = 190_000  # with all that the page ever shows: 500 orders, each with its value, and 200 lockouts
+FULLEST = 180_000  # with all that the page ever shows: 500 orders, each with its value, and 200 lockouts
 
 
 class Traffic:
