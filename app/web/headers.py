@@ -36,8 +36,8 @@ def _add_headers(response: Response) -> Response:
         del headers["Content-Type"]  # there is no content
     asked: Request = request._get_current_object()  # type: ignore[attr-defined]
     is_static_file = asked.endpoint == "static" and response.status_code < 400
-    headers["Content-Security-Policy"] = STATIC_FILE_POLICY if is_static_file else CONTENT_SECURITY_POLICY
-    headers.extend((*ALWAYS, ("X-Request-ID", g.get("request_id", ""))))
+    policy = STATIC_FILE_POLICY if is_static_file else CONTENT_SECURITY_POLICY
+    headers.extend((("Content-Security-Policy", policy), *ALWAYS, ("X-Request-ID", g.get("request_id", ""))))
     if is_static_file:
         del headers["Content-Disposition"]
     else:
