@@ -223,8 +223,11 @@ def whole_row(event_id: int) -> Row[Any]:
 
 @contextmanager
 def _finding(wanted: EventFilter, before_id: int | None, limit: int) -> Iterator[tuple[Session, Select[Any]]]:
-    """A transaction, and the newest `limit` ids in it. Without sorts and bitmaps the planner walks the index in order,
-    whatever it knows of the table: of an empty or new one it expects so little that it would read and sort it all."""
+    """A transaction, and the newest `limit` ids in it.
+
+    Of a table whose statistics are old the planner expects so few rows that it would read and sort all of them, so
+    sorts and bitmap scans are disabled: what remains is to walk an index in order.
+    """
     with reading() as session:
         session.execute(text("SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off"))
         yield session, _ids(session, wanted, before_id, limit)
