@@ -15,6 +15,9 @@ API_DOCUMENT := $(VENV)/openapi.json
 API_LINT := PATH="$(CURDIR)/$(BIN):$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true node_modules/.bin
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm --loglevel=error
 
+# Even where the environment says otherwise: a test run starts hundreds of processes, which would compile each module.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: run demo test lint bench screenshots setup format clean
 
 run: $(RUN_READY) $(FRONTEND_READY)

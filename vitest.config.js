@@ -27,6 +27,7 @@ export default defineConfig({
   test: {
     include: ['tests/frontend/**/*.test.js'],
     environment: 'jsdom',
+    isolate: false,   // a window for each of the files takes longer than all tests; each test leaves it as it was
     globalSetup: 'tests/frontend/openapi.js',
     reporters: ['default', noneIsSkipped],
     allowOnly: false,

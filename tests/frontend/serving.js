@@ -3,7 +3,7 @@
 
 import { http, HttpResponse } from 'msw/http';
 import { setupServer } from 'msw/node';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { expect, inject, test, vi } from 'vitest';
 
 import { createApi } from '../../app/static/js/api.js';
 import { createContract } from './contract.js';
@@ -20,21 +20,19 @@ const server = setupServer();
 let underWay = 0;        // requests that have no answer yet
 let heldBack = [];       // those of them whose answers wait for the test
 
-beforeAll(() => {
-  server.listen({ onUnhandledFrame: 'error' });
-  const { fetch } = globalThis;
-  globalThis.fetch = async (...asked) => {
-    underWay += 1;
-    try {
-      const response = await fetch(...asked);
-      await response.clone().arrayBuffer();
-      return response;
-    } finally {
-      underWay -= 1;
-    }
-  };
-});
-afterAll(() => server.close());
+// Once in a worker process: its files share this module, and the globals (vitest.config.js).
+server.listen({ onUnhandledFrame: 'error' });
+const { fetch } = globalThis;
+globalThis.fetch = async (...asked) => {
+  underWay += 1;
+  try {
+    const response = await fetch(...asked);
+    await response.clone().arrayBuffer();
+    return response;
+  } finally {
+    underWay -= 1;
+  }
+};
 
 /** Until everything that was asked for has come, less what the test holds back, and has been taken in. */
 export async function settled() {
