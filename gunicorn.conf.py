@@ -19,8 +19,10 @@ COUNTS = f"countersign-metrics-{os.getuid()}-"
 
 
 def folder_for_counts() -> str:
-    """Where the workers of this start count (app/metrics.py): a new folder, in use for as long as one of them is
-    there. Those of servers that were killed are nobody's any more, and removed."""
+    """A new folder for this server's metrics (app/lib/metrics.py), locked while one of its processes lives.
+
+    Removes the folders of servers that were killed.
+    """
     for left in Path(tempfile.gettempdir()).glob(f"{COUNTS}*"):
         try:
             folder = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -54,13 +56,16 @@ import psycopg  # noqa: E402
 from gunicorn.arbiter import Arbiter  # noqa: E402
 from gunicorn.glogging import Logger  # noqa: E402
 
-from app import accepting, answering, database_url, logs, metrics, waiting  # noqa: E402
-from app.embedded import EmbeddedError  # noqa: E402
-from app.outages import first_line  # noqa: E402
-from app.pooler import SharedSessions, require_session_pooling  # noqa: E402
+from app import database_url  # noqa: E402
+from app.db import gevent_wait  # noqa: E402
+from app.db.embedded import EmbeddedError  # noqa: E402
+from app.db.pooler import SharedSessions, require_session_pooling  # noqa: E402
+from app.lib import logs, metrics  # noqa: E402
+from app.lib.outages import first_line  # noqa: E402
+from app.server import accepting, answering  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
 
-waiting.install()
+gevent_wait.install()
 accepting.install()
 answering.install()
 try:
@@ -90,10 +95,10 @@ logger_class = ServerLog
 
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.workers
-worker_class = "app.worker.Worker"  # gevent, by measurement: docs/PERFORMANCE.md
+worker_class = "app.server.worker.Worker"  # gevent, by measurement: docs/PERFORMANCE.md
 # A client that stalls holds one of these: in the head of a request for as long as `keepalive`, in its body for
-# BODY_WITHIN (app/web/body.py); of those who wait for a decision there are at most MOST (app/live.py). A halt
-# needs one too.
+# BODY_WITHIN (app/web/http/request.py). At most MOST requests wait for a decision (app/services/live/listener.py).
+# A halt needs one too.
 worker_connections = 4000
 # Each is an open file, and the worker has some for itself: its database connections, its log.
 files, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -140,14 +145,14 @@ def when_ready(server) -> None:
 
 def post_worker_init(worker) -> None:
     """Every worker stands ready to keep the desk; one of all that run, on whatever machine, does."""
-    from app import keeper
+    from app.server import background
 
     logs.of_greenlets(gevent.get_hub())
     _refuse_shared_sessions(worker)
     app = worker.app.wsgi()
     metrics.begin()
     gevent.spawn(app.extensions["figures"])  # what is decided from now on counts, whoever asks when
-    keeper.start(app, database_url(settings))
+    background.start(app, database_url(settings))
     gevent.spawn(end_waiting, worker, app.extensions["live"])
     # What is loaded by now stays, and is not to be looked through for garbage again and again. What a request
     # leaves behind is gone without that, but for a few rings.

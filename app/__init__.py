@@ -13,12 +13,14 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import logs, schema, strict_json, waiting, web
-from app.desk import orders
-from app.desk.dispatch import Dispatch
-from app.desk.figures import FIGURES
-from app.desk.frozen_sessions import HALTS
-from app.desk.transaction import (
+from app import extensions, web
+from app.db import gevent_wait
+from app.db import migrate as schema
+from app.db.embedded import EmbeddedPostgres
+from app.db.frozen_sessions import HALTS
+from app.db.pool import ShelfPool
+from app.db.statements import Line
+from app.db.transaction import (
     CONNECTING,
     CREDENTIALS,
     DECISIONS,
@@ -28,18 +30,20 @@ from app.desk.transaction import (
     SHORT_SILENCE,
     STOPS,
 )
-from app.embedded import EmbeddedPostgres
-from app.extensions import csrf, db, migrate
-from app.last_used import LastUsed
-from app.live import Hub
-from app.notifier import Notifier
-from app.round_trip import Line
+from app.extensions import csrf, migrate
+from app.lib import logs, strict_json
+from app.server.leader import election
+from app.server.notifier import Notifier
+from app.services.accounts.login_throttle import SignInThrottle
+from app.services.accounts.token_usage import LastUsed
+from app.services.execution.brokers.alpaca import Alpaca
+from app.services.execution.brokers.base import Venue
+from app.services.execution.brokers.instrumented import Counted
+from app.services.execution.dispatcher import Dispatch
+from app.services.live.listener import Hub
+from app.services.orders import submit
+from app.services.reporting.metrics import FIGURES
 from app.settings import Settings
-from app.shelf import ShelfPool
-from app.sign_in_throttle import SignInThrottle
-from app.venues import Venue
-from app.venues.alpaca import Alpaca
-from app.venues.counted import Counted
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -58,9 +62,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         SECRET_KEY=settings.session_secret(),
         SQLALCHEMY_DATABASE_URI=database_url(settings),
         SQLALCHEMY_ENGINE_OPTIONS=_sessions(size=6, overflow=2),
-        # Nobody who decides or reads takes the connection that a halt needs, nor the one that says who halts. That
-        # is 22 for a worker, two more of app/keeper.py and app/live.py, and one each while somebody reads /metrics
-        # and while a halt is held up.
+        # Decisions and reads never take the connection that a halt needs, nor the one that authenticates a halt.
+        # A worker has 22 connections, two more for background jobs and the change listener, and one each during a
+        # read of /metrics and while a halt waits for frozen sessions.
         SQLALCHEMY_BINDS={
             STOPS: {"url": database_url(settings), **_sessions(size=1)},
             RULES: {"url": database_url(settings), **_sessions(size=1)},
@@ -79,15 +83,15 @@ def create_app(settings: Settings | None = None) -> Flask:
         # The guard decides which requests a cookie authenticates; a desk stays open all day.
         WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=None,
-        # It accepts a Referer only: app/web/same_origin.py accepts the other headers that name the origin, too.
+        # Flask-WTF accepts a Referer only; app/web/security/same_origin.py also accepts Origin and Sec-Fetch-Site.
         WTF_CSRF_SSL_STRICT=False,
     )
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    db.init_app(app)
+    extensions.db.init_app(app)
     app.teardown_appcontext_funcs.clear()  # Flask-SQLAlchemy's would end db.session, which nobody here may use
-    migrate.init_app(app, db, directory=str(schema.migrations()))
+    migrate.init_app(app, extensions.db, directory=str(schema.migrations()))
     csrf.init_app(app)
     _prepare_connections(app)
     app.extensions["live"] = Hub(database_url(settings))
@@ -95,6 +99,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["sign_in_throttle"] = SignInThrottle()
     app.extensions["dispatch"] = Dispatch(_venues(settings), settings.send_within)
     app.extensions["notifier"] = Notifier(app, settings)
+    app.extensions["election"] = election
     logs.hide([*settings.secrets, app.config["SECRET_KEY"], database_url(settings).password])
 
     app.add_template_filter(strict_json.dumps, "exact_json")
@@ -147,7 +152,7 @@ def _driver(settings: Settings, name: str, *, size: int) -> dict[str, Any]:
     return {
         "url": database_url(settings),
         "isolation_level": "AUTOCOMMIT",
-        "pool_reset_on_return": None,  # app/shelf.py ends what was begun on one of these
+        "pool_reset_on_return": None,  # app/db/pool.py ends what was begun on one of these
         "poolclass": ShelfPool,
         **_pool(name, size=size),
     }
@@ -171,19 +176,19 @@ def _prepare_connections(app: Flask) -> None:
             (None, SESSION_SETTINGS),
             (STOPS, SESSION_SETTINGS),
             (RULES, SESSION_SETTINGS),
-            (DECISIONS, f"{short}; {orders.PREPARE}"),
+            (DECISIONS, f"{short}; {submit.PREPARE}"),
             (CREDENTIALS, short),
             (FIGURES, f"{short}; SET statement_timeout = '2s'"),
             (HALTS, f"{short}; SET statement_timeout = '2s'"),
         ):
-            event.listen(db.engines[pool], "connect", partial(_prepare, pool, first))
+            event.listen(extensions.db.engines[pool], "connect", partial(_prepare, pool, first))
 
 
 def _prepare(pool: str | None, first: str, connection: Any, entry: Any) -> None:
     connection.execute(first)
     connection.commit()
-    waiting.bound(
-        connection, SHORT_SILENCE if pool in (DECISIONS, CREDENTIALS, FIGURES, HALTS) else waiting.LONGEST
+    gevent_wait.bound(
+        connection, SHORT_SILENCE if pool in (DECISIONS, CREDENTIALS, FIGURES, HALTS) else gevent_wait.LONGEST
     )
     if pool in (DECISIONS, CREDENTIALS):
         entry.info["line"] = Line(connection)

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.domain.control import SelfApproval
-from app.domain.notices import Kind
+from app.domain.notifications import Kind
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent  # where the tree is; where it was installed from a wheel, the folder of all packages
@@ -251,8 +251,10 @@ def _check_address(name: str, url: str, scheme: str, example: str) -> None:
 
 
 def _notify_urls(given: Mapping[str, str]) -> tuple[str, ...]:
-    """Addresses by their form; whether Apprise can read them it says itself (app/messenger.py). What is wrong with
-    one is said without it: all of it may be secret."""
+    """Addresses, checked by form; Apprise checks the rest (app/services/notifications/apprise.py).
+
+    An error never quotes the address: all of it may be secret.
+    """
     text = given.get("NOTIFY_URLS")
     if text is None:
         return ()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from app import schema
+from app.db import migrate
 from tests.conftest import Api
 from tests.database import new_database, postgres
 from tests.serving import Desk, application
@@ -108,7 +108,7 @@ def desk_with(lockouts: int, orders: int, server: URL) -> Iterator[Clients]:
         application(url, Path(folder)) as app,
     ):
         with app.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         desk = Desk(url, app)
         desk.sql(OLD_LOCKOUTS, lockouts)
         desk.sql(OLD_ORDERS, orders)

@@ -1,8 +1,8 @@
 """What an order costs at the desk: a full POST /orders against the bare route of `bench.bare`, interleaved.
 
 Run with `make bench`. Both are served by gunicorn with two gevent workers on the same PostgreSQL: the bare route
-with psycopg as it comes, the desk as it is deployed (`app/waiting.py`). Each round loads one after the other over
-eight connections. The median of the rounds' ratios counts.
+with psycopg as it comes, the desk as it is deployed (`app/db/gevent_wait.py`). Each round loads one after the
+other over eight connections. The median of the rounds' ratios counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from app import schema
+from app.db import migrate
 from app.settings import PROJECT
 from bench import bare
 from bench.load import Request, load
@@ -105,7 +105,7 @@ def main() -> int:
         database = stack.enter_context(new_database(stack.enter_context(postgres(durable=True))))
         app = stack.enter_context(application(database, folder))
         with app.app_context():
-            schema.upgrade(database)
+            migrate.upgrade(database)
         desk = stack.enter_context(serve(app, database, folder))
         token = desk.add_token("bench", "engine")
         routes = {

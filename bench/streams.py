@@ -24,7 +24,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from app import schema
+from app.db import migrate
 from bench.load import Request, load
 from bench.orders import posting
 from tests.at_once import API, Caller
@@ -124,7 +124,7 @@ def desk(server: URL) -> Iterator[Server]:
         database = stack.enter_context(new_database(server))
         app = stack.enter_context(application(database, folder))
         with app.app_context():
-            schema.upgrade(database)
+            migrate.upgrade(database)
         yield stack.enter_context(serve(app, database, folder, workers=2))
 
 

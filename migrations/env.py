@@ -1,4 +1,4 @@
-"""Alembic's environment: migrations run on the connection that `app.schema.upgrade` holds the lock on."""
+"""Alembic's environment: migrations run on the connection that `app.db.migrate.upgrade` holds the lock on."""
 
 from alembic import context
 from flask import current_app

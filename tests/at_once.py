@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app import single_flight, strict_json
+from app.lib import single_flight, strict_json
 
 API = "/api/admin/trading"
 SITTINGS, MAJORITY = 5, 3

@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 from sqlalchemy.engine import URL
 from werkzeug.test import TestResponse
 
-from app import accounts, schema
+from app.db import migrate
+from app.services.accounts import users
 from tests import patience
 from tests.database import new_database, postgres
 from tests.serving import Desk, Server, application, serve
@@ -26,16 +27,16 @@ def cheap_password_hashes() -> Iterator[PasswordHasher]:
 
     Gives the hasher of the application, with its real cost.
     """
-    real = accounts.HASHER
-    accounts.HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    real = users.HASHER
+    users.HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     yield real
-    accounts.HASHER = real
+    users.HASHER = real
 
 
 @pytest.fixture
 def real_password_hashes(cheap_password_hashes: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> PasswordHasher:
     """Hash passwords at their real cost, for tests that look at it."""
-    monkeypatch.setattr(accounts, "HASHER", cheap_password_hashes)
+    monkeypatch.setattr(users, "HASHER", cheap_password_hashes)
     return cheap_password_hashes
 
 
@@ -69,7 +70,7 @@ def app(database: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fla
     """The application on a migrated database."""
     with application(database, tmp_path_factory.mktemp("instance")) as made:
         with made.app_context():
-            schema.upgrade(database)
+            migrate.upgrade(database)
         yield made
 
 
@@ -149,7 +150,7 @@ def shared_server(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory
         instance = tmp_path_factory.mktemp("served")
         with application(url, instance) as here:
             with here.app_context():
-                schema.upgrade(url)
+                migrate.upgrade(url)
             with serve(here, url, instance) as made:
                 yield made
 

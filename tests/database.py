@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
-from app.embedded import EmbeddedPostgres
+from app.db.embedded import EmbeddedPostgres
 from app.settings import PROJECT
 
 PREFIX = "countersign_test_"

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 from sqlalchemy.engine import make_url
 
-from app import schema
-from app.embedded import EmbeddedPostgres
+from app.db import migrate
+from app.db.embedded import EmbeddedPostgres
 from tests.at_once import until
 from tests.database import new_database
 from tests.serving import Server, application, serve
@@ -69,7 +69,7 @@ def breakable(folder: Path, *, workers: int = 2) -> Iterator[tuple[Server, Clust
         url = make_url(started.dsn()).set(drivername="postgresql+psycopg")
         with new_database(url) as database, application(database, instance) as here:
             with here.app_context():
-                schema.upgrade(database)
+                migrate.upgrade(database)
             try:
                 with serve(here, database, instance, workers=workers) as server:
                     try:

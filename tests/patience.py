@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from app.desk import transaction
+from app.db import transaction
 
 BEGINNINGS = ("SHARE_RULES", "OWN_RULES", "BEGIN_DECISION")
 IDLE = "; SET LOCAL idle_in_transaction_session_timeout = '1min'"

@@ -20,12 +20,14 @@ from flask import Flask
 from psycopg.errors import DeadlockDetected
 from sqlalchemy.engine import URL
 
-from app import accounts, create_app, schema
-from app.desk.actor import Actor
+from app import create_app
+from app.db import migrate
 from app.domain.roles import Role
 from app.extensions import db
+from app.services.accounts import users
+from app.services.accounts.login_throttle import SignInThrottle
+from app.services.actor import Actor
 from app.settings import PROJECT, Settings
-from app.sign_in_throttle import SignInThrottle
 from tests.database import EMPTY, connect, new_database, postgres
 
 TESTER = Actor("cli:tests", Role.ADMIN, "tests")
@@ -97,13 +99,13 @@ class Desk:
         """A person who can sign in; the password."""
         password = secrets.token_urlsafe(12)
         with self.app.app_context():
-            accounts.add_person(TESTER, name, Role(role), password)
+            users.add_person(TESTER, name, Role(role), password)
         return password
 
     def add_token(self, name: str, role: str, **more: Any) -> str:
         """A token for the service account `name`, as `ID.SECRET`."""
         with self.app.app_context():
-            return accounts.add_token(TESTER, name, Role(role), **more)
+            return users.add_token(TESTER, name, Role(role), **more)
 
 
 class Server(Desk):
@@ -165,7 +167,7 @@ def serve_a_new_desk() -> Iterator[Server]:
         application(url, Path(folder)) as app,
     ):
         with app.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         with serve(app, url, Path(folder)) as server:
             yield server
 

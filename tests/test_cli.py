@@ -20,9 +20,10 @@ from click.testing import CliRunner
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app import accounts, startup
 from app.cli import main
-from app.embedded import EmbeddedPostgres
+from app.db.embedded import EmbeddedPostgres
+from app.server import startup
+from app.services.accounts import users
 from app.settings import Settings
 from tests.at_once import Caller, results_of
 from tests.commands import Environment, bare, countersign, on_database, refused, said
@@ -243,7 +244,7 @@ def test_a_person_is_made_with_a_password_from_standard_input(run: Run, desk: De
     for number, line in enumerate(["correct horse\n", "correct horse\r\n", "correct horse", "ein schönes Wort\n"]):
         said(run("user", "add", f"p{number}", "--role", "operator", "--password-stdin", given=line))
         with app.app_context():
-            found = accounts.password_matches(f"p{number}", line.rstrip())
+            found = users.password_matches(f"p{number}", line.rstrip())
         assert found is not None
         assert (found.name, found.role) == (f"p{number}", "operator")
     [(stored,)] = set(desk.sql("SELECT left(password_hash, 31) FROM accounts"))
@@ -567,11 +568,11 @@ def test_a_password_is_reset_and_printed_once(run: Run, desk: Desk) -> None:
     desk.add_user("ada", "admin")
     password = said(run("user", "reset-password", "ada")).strip()
     with desk.app.app_context():
-        assert accounts.password_matches("ada", password) is not None
+        assert users.password_matches("ada", password) is not None
     assert "easy to guess" in refused(run("user", "reset-password", "ada", "--password-stdin", given="12345678\n"))
     assert said(run("user", "reset-password", "ada", "--password-stdin", given="a horse, a horse\n")) == ""
     with desk.app.app_context():
-        assert accounts.password_matches("ada", "a horse, a horse") is not None
+        assert users.password_matches("ada", "a horse, a horse") is not None
     assert "horse" not in str(desk.sql("SELECT * FROM audit_events"))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from app.desk import sealing
+from app.services.audit import seal
 from tests.commands import Environment, countersign, refused, said
 from tests.conftest import Api
 from tests.serving import Desk
@@ -25,7 +25,7 @@ def head(desk: Desk, app: Flask) -> str:
     for name in ("one", "two"):
         desk.add_token(name, "viewer")
     with app.app_context():
-        found = sealing.seal()
+        found = seal.seal()
     assert found is not None
     desk.add_token("one", "viewer")
     return str(found)

@@ -29,9 +29,9 @@ def gunicorn(monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: str) -> 
     for name, value in ({"DATABASE_URL": "postgresql:///x", "SECRET_KEY": SECRET_KEY} | settings).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("gevent.monkey.patch_all", lambda: None)
-    monkeypatch.setattr("app.waiting.install", lambda: None)
-    monkeypatch.setattr("app.accepting.install", lambda: None)
-    monkeypatch.setattr("app.answering.install", lambda: None)
+    monkeypatch.setattr("app.db.gevent_wait.install", lambda: None)
+    monkeypatch.setattr("app.server.accepting.install", lambda: None)
+    monkeypatch.setattr("app.server.answering.install", lambda: None)
     return runpy.run_path(str(PROJECT / "gunicorn.conf.py"))
 
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy.engine import URL
 
-from app import keeper, leader
-from app.advisory_locks import LockHolder
-from app.leader import Election
-from app.outages import OutageLog
+from app.db.advisory_locks import LockHolder
+from app.lib.outages import OutageLog
+from app.server import background, leader
+from app.server.leader import Election
 from tests.at_once import until
 from tests.database import connect
 
@@ -25,7 +25,7 @@ def holder(idle: float | None, pid: int = 41) -> LockHolder:
 
 @pytest.fixture(autouse=True)
 def all_levels(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "app.leader")
+    caplog.set_level(logging.INFO, "app.server.leader")
 
 
 @pytest.fixture
@@ -99,13 +99,13 @@ def test_an_abandoned_session_that_holds_the_lock_is_named_until_it_ends(
     database: URL, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leader, "STALLED_AFTER", 0.2)
-    monkeypatch.setattr(keeper, "LOOK_EVERY", 0.05)
-    monkeypatch.setattr(keeper, "EVERY", 0.05)
+    monkeypatch.setattr(background, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(background, "EVERY", 0.05)
     outage = OutageLog(logging.getLogger("tests"), "never")
     with connect(database) as abandoned, connect(database) as candidate:
         abandoned.execute("SET application_name = 'left by a pooler'")
-        abandoned.execute("SELECT pg_advisory_lock(%s)", [keeper.LEADER_LOCK])
-        waits = threading.Thread(target=keeper.wait_for_lead, args=(candidate, outage))
+        abandoned.execute("SELECT pg_advisory_lock(%s)", [background.LEADER_LOCK])
+        waits = threading.Thread(target=background.wait_for_lead, args=(candidate, outage))
         waits.start()
         try:
             until(lambda: "the leader does nothing" in caplog.text)

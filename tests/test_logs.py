@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import URL
 
-from app import logs, schema
+from app.db import migrate
+from app.lib import logs
 from tests.at_once import API, Caller, until
 from tests.commands import bare, countersign, on_database, refused
 from tests.database import new_database
@@ -195,7 +196,7 @@ def shared(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory) -> It
     instance = tmp_path_factory.mktemp("logged")
     with new_database(postgres_server) as url, application(url, instance) as app:
         with app.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         with serve(app, url, instance, settings={"METRICS_TOKEN": MONITOR}) as server:
             yield server, instance / "server.log"
 
@@ -360,7 +361,7 @@ def test_what_nobody_asked_for_has_the_id_of_its_round(server: Server, log: Log)
         found = until(lambda: [line for line in log.lines() if "could not seal" in line["event"]])
     finally:
         server.sql("ALTER TABLE gone RENAME TO audit_seals")
-    assert (found[0]["logger"], found[0]["level"]) == ("app.keeper", "warning")
+    assert (found[0]["logger"], found[0]["level"]) == ("app.server.background", "warning")
     assert re.fullmatch("keeper-[0-9a-f]{12}", found[0]["request_id"])
 
 

@@ -20,9 +20,11 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.engine import URL
 
-from app import metrics, schema
-from app.desk import figures, moves
-from app.desk.figures import NOTHING, Tally
+from app.db import migrate
+from app.lib import metrics
+from app.services.orders import transitions
+from app.services.reporting import metrics as figures
+from app.services.reporting.metrics import NOTHING, Tally
 from app.settings import PROJECT
 from tests.at_once import API, Caller, in_time, results_of, timed, until
 from tests.conftest import Api
@@ -51,7 +53,7 @@ def shared(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory) -> It
     instance = tmp_path_factory.mktemp("metrics")
     with new_database(postgres_server) as url, application(url, instance) as app:
         with app.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         with serve(app, url, instance, settings={"METRICS_TOKEN": TOKEN}) as server:
             yield server
 
@@ -117,7 +119,7 @@ def test_every_decision_counts_once_whoever_made_it(server: Server) -> None:
     # By whoever comes first: the keeper, or what `countersign expire` does.
     server.sql("UPDATE orders SET expires_at = clock_timestamp() WHERE id = %s", held[3])
     with server.app.app_context():
-        moves.expire_due(TESTER)
+        transitions.expire_due(TESTER)
     until(lambda: server.sql("SELECT status FROM orders WHERE id = %s", held[3]) == [("expired",)])
     assert alice.put("/mode", {"trading_mode": "disabled"}).status == 200
     assert send(300, ticker="TSLA")["status"] == "blocked"
@@ -295,7 +297,7 @@ def test_a_reload_counts_on_and_a_start_takes_away_what_a_killed_server_left(
     folders.mkdir()
     with new_database(postgres_server) as url, application(url, tmp_path) as app:
         with app.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         settings = {"METRICS_TOKEN": TOKEN, "TMPDIR": str(folders)}
         with serve(app, url, tmp_path, workers=1, settings=settings) as server:
             engine = Caller(server.url, server.add_token("engine", "engine"))

@@ -17,8 +17,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.outages import QUIET_SECONDS, REPEAT_EVERY, OutageLog, is_outage
-from app.web import errors
+from app.lib.outages import QUIET_SECONDS, REPEAT_EVERY, OutageLog, is_outage
+from app.web.http import errors
 from tests.at_once import Caller, until
 from tests.conftest import Api
 from tests.outage import breakable

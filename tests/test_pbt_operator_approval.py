@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from app import strict_json
-from app.domain.risk import PortfolioRiskConfig, TradingMode, requires_approval
+from app.domain.risk_config import PortfolioRiskConfig, TradingMode, requires_approval
+from app.lib import strict_json
 from tests.conftest import Api
 from tests.serving import Desk
 

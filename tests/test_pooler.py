@@ -12,8 +12,9 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL
 
-from app import pooler, startup
-from app.pooler import SharedSessions, check_backends, require_session_pooling
+from app.db import pooler
+from app.db.pooler import SharedSessions, check_backends, require_session_pooling
+from app.server import startup
 from app.settings import PROJECT, SettingsError
 from tests.at_once import Caller
 from tests.commands import countersign, on_database, refused, said

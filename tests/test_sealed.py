@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.sealed import Unreadable, seal, unseal
+from app.lib.encryption import Unreadable, seal, unseal
 
 SECRETS = st.binary(min_size=1, max_size=100)
 KEY = "a key of sixteen characters"

@@ -17,9 +17,9 @@ import pytest
 from psycopg import errors, sql
 from sqlalchemy.engine import URL
 
-from app.desk import audit
-from app.embedded import _programs
+from app.db.embedded import _programs
 from app.extensions import db
+from app.services.audit import log
 from app.settings import PROJECT
 from tests.at_once import Caller, until
 from tests.commands import Environment, bare, countersign, refused, said
@@ -278,7 +278,7 @@ def test_every_kind_of_act_is_done_and_on_record(granted: Roles, desk: tuple[Ser
     manage_accounts(granted, environment, served.url)
 
     recorded = {action for (action,) in rows(granted.url, "SELECT DISTINCT action FROM audit_events")}
-    assert recorded - AT_A_VENUE == set(audit.ACTIONS) - AT_A_VENUE
+    assert recorded - AT_A_VENUE == set(log.ACTIONS) - AT_A_VENUE
     # The deadlines were a matter of SQL, so nothing was about to expire here.
     notices = {kind for (kind,) in rows(granted.url, "SELECT DISTINCT kind FROM notices")}
     assert notices >= {"halted", "order_waits", "order_expired", "lockout"}

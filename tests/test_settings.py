@@ -11,7 +11,7 @@ import pytest
 from limits import RateLimitItem
 
 from app.domain.control import SelfApproval
-from app.domain.notices import Kind
+from app.domain.notifications import Kind
 from app.settings import PROJECT, Settings, SettingsError
 from tests.at_once import results_of
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from sqlalchemy.util import queue
 
-from app.shelf import Shelf
+from app.db.pool import Shelf
 from tests.at_once import results_of
 
 

@@ -8,8 +8,8 @@ from threading import Event, Thread
 
 import pytest
 
-from app.desk.errors import TooManyTries
-from app.sign_in_throttle import SignInThrottle, TooManyAtOnce
+from app.services.accounts.login_throttle import SignInThrottle, TooManyAtOnce
+from app.services.errors import TooManyTries
 from tests.at_once import until
 
 ADDRESS, OTHER = "192.0.2.1", "192.0.2.2"

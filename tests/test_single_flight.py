@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.single_flight import SingleFlight
+from app.lib.single_flight import SingleFlight
 from tests.at_once import at_once, results_of, seats_taken, until
 
 

@@ -15,10 +15,11 @@ from flask import Flask
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
-from app import schema, startup
-from app.advisory_locks import LockHolder, holder_query
+from app.db import migrate
+from app.db.advisory_locks import LockHolder, holder_query
+from app.server import startup
+from app.server.startup import wait_for_database
 from app.settings import SettingsError
-from app.startup import wait_for_database
 from tests.at_once import until
 from tests.commands import countersign, on_database, refused
 from tests.database import connect, new_database
@@ -151,7 +152,7 @@ def test_serve_waits_for_its_database(app: Flask, database: URL, tmp_path: Path)
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("LOCK_TIMEOUT", 1.0), ("LOCK_RETRY_EVERY", 0.05), ("LOCK_REPORT_AFTER", 0.1)):
-        monkeypatch.setattr(schema, name, seconds)
+        monkeypatch.setattr(migrate, name, seconds)
 
 
 @pytest.mark.usefixtures("quick")
@@ -160,10 +161,10 @@ def test_names_the_session_that_holds_the_migration_lock_and_gives_up(
 ) -> None:
     with connect(database) as holder, app.app_context():
         holder.execute("SET application_name = 'left by a pooler'")
-        holder.execute("SELECT pg_advisory_lock(%s)", [schema.MIGRATION_LOCK])
+        holder.execute("SELECT pg_advisory_lock(%s)", [migrate.MIGRATION_LOCK])
         pid = holder.info.backend_pid
         with pytest.raises(SettingsError) as refusal:
-            schema.upgrade(database)
+            migrate.upgrade(database)
     session = f'session {pid}, application "left by a pooler", role '
     assert "the migration lock was not free within 1 s: held by " + session in str(refusal.value)
     assert "connected since 20" in str(refusal.value)
@@ -175,23 +176,23 @@ def test_names_the_session_that_holds_the_migration_lock_and_gives_up(
 @pytest.mark.usefixtures("quick")
 def test_migrates_once_the_lock_is_free(app: Flask, database: URL, caplog: pytest.LogCaptureFixture) -> None:
     holder = connect(database)
-    holder.execute("SELECT pg_advisory_lock(%s)", [schema.MIGRATION_LOCK])
+    holder.execute("SELECT pg_advisory_lock(%s)", [migrate.MIGRATION_LOCK])
     threading.Timer(0.5, holder.close).start()
     with app.app_context():
-        schema.upgrade(database)
+        migrate.upgrade(database)
     assert len([line for line in caplog.messages if "waiting for the migration lock" in line]) == 1
 
 
 def test_a_role_without_rights_sees_who_holds_a_lock(postgres_server: URL) -> None:
     with new_database(postgres_server) as url, connect(url) as holder, connect(url) as other:
         holder.execute("SET application_name = 'migration'")
-        holder.execute("SELECT pg_advisory_lock(%s)", [schema.MIGRATION_LOCK])
+        holder.execute("SELECT pg_advisory_lock(%s)", [migrate.MIGRATION_LOCK])
         pid = holder.info.backend_pid
         role = sql.Identifier(f"countersign_test_role_{pid}")
         other.execute(sql.SQL("CREATE ROLE {}").format(role))
         try:
             other.execute(sql.SQL("SET ROLE {}").format(role))
-            row = other.execute(holder_query(schema.MIGRATION_LOCK)).fetchone()
+            row = other.execute(holder_query(migrate.MIGRATION_LOCK)).fetchone()
         finally:
             other.execute("RESET ROLE")
             other.execute(sql.SQL("DROP ROLE {}").format(role))

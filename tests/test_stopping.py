@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from app import schema
+from app.db import migrate
 from tests.at_once import Caller, until
 from tests.database import new_database
 from tests.desk.orders import body, workers_of
@@ -30,7 +30,7 @@ def server(postgres_server: URL, tmp_path: Path) -> Iterator[Server]:
     """One that a test may stop."""
     with new_database(postgres_server) as url, application(url, tmp_path) as here:
         with here.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         with serve(here, url, tmp_path) as made:
             until(lambda: len(workers_of(made)) == 2)
             yield made

@@ -12,8 +12,8 @@ from decimal import ROUND_CEILING, Context, Decimal
 from enum import StrEnum
 
 from app.domain.instruments import EVERY_SYMBOL, ONE, Multipliers, is_blocked_by
-from app.domain.lifecycle import lockout_is_active
-from app.domain.risk import (
+from app.domain.order_status import lockout_is_active
+from app.domain.risk_config import (
     MAX_FRACTION_DIGITS,
     ConfigInvalid,
     PortfolioRiskConfig,

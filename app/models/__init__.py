@@ -2,11 +2,11 @@
 
 from app.models.accounts import Account, SignInAttempt, SignInStep, Token, WebSession
 from app.models.audit import AuditEvent, AuditSeal
-from app.models.config import RiskConfig
 from app.models.lockouts import SymbolLockout
-from app.models.notices import Notice, NoticeReceiver
+from app.models.notifications import Notice, NoticeReceiver
 from app.models.orders import Order
-from app.models.second_factor import RecoveryCode, SecondFactor, SecondFactorTry
+from app.models.risk_config import RiskConfig
+from app.models.two_factor import RecoveryCode, SecondFactor, SecondFactorTry
 
 __all__ = [
     "Account",

@@ -73,7 +73,9 @@ class Token(Model):
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_by: Mapped[str | None] = mapped_column(Text)
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
-    last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))  # app/last_used.py
+    last_used_at: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True)
+    )  # app/services/accounts/token_usage.py
 
 
 class WebSession(Model):

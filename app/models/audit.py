@@ -94,7 +94,7 @@ SEALS_APPEND_ONLY = (
 
 # In the transaction itself, so that whoever writes is heard, the command too; many in one transaction are one. Not
 # of orders that the gate decided by itself: a NOTIFY serialises commits, and these are most of what is written.
-# Whoever listens finds them by looking (app/desk/news.py).
+# Whoever listens finds them by looking (app/services/live/changes.py).
 ANNOUNCED = (
     """
     CREATE FUNCTION audit_events_are_announced() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy.engine import URL
 
-from app.web.api import OUTSTANDING
+from app.web.api.trading import OUTSTANDING
 from tests.at_once import Caller, until
 from tests.browser.conftest import DESKTOP, PHONE, Complaints, OpenPage, Profiles, SignIn
 from tests.browser.parts import announced, answer, awake, card, decisions, dialog, expect_mode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.engine import URL
 
-from app.keeper import LEADER_LOCK
+from app.server.background import LEADER_LOCK
 from tests.database import connect
 
 # Of this database alone: others use the same server.

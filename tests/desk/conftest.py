@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app import schema
+from app.db import migrate
 from tests.database import new_database
 
 
@@ -15,5 +15,5 @@ def migrated(postgres_server: URL, app: Flask) -> Iterator[URL]:
     """A database with the newest tables, as the migrations make them, to be looked at only."""
     with new_database(postgres_server) as url:
         with app.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         yield url

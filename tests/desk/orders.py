@@ -20,11 +20,12 @@ import psycopg
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app import schema, strict_json
-from app.desk.actor import Actor
-from app.desk.moves import DEADLINE
-from app.desk.orders import NewOrder
+from app.db import migrate
 from app.domain.roles import Role
+from app.lib import strict_json
+from app.services.actor import Actor
+from app.services.orders.submit import NewOrder
+from app.services.orders.transitions import DEADLINE
 from tests.at_once import API, Reply, until
 from tests.database import new_database
 from tests.serving import Desk, Server, application, serve
@@ -178,7 +179,7 @@ def served(postgres_server: URL, folder: Path, *, workers: int = 3) -> Iterator[
     """The real server on a database of its own."""
     with new_database(postgres_server) as url, application(url, folder) as here:
         with here.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         with serve(here, url, folder, workers=workers) as made:
             until(lambda: len(workers_of(made)) == workers)
             yield made

@@ -9,10 +9,10 @@ import pyotp
 import pytest
 from flask import Flask
 
-from app import accounts, people, second_factor, sign_in
-from app.desk.actor import Actor
-from app.desk.errors import Conflict, DeskError, Forbidden, NotFound
 from app.domain.roles import Role
+from app.services.accounts import admin, login, two_factor, users
+from app.services.actor import Actor
+from app.services.errors import Conflict, DeskError, Forbidden, NotFound
 from tests.at_once import at_once
 from tests.desk.orders import Act
 from tests.desk.test_rules_lock import holder
@@ -24,7 +24,7 @@ ROUNDS = 10
 def signed_in(desk: Desk, name: str, role: str) -> tuple[Actor, str]:
     password = desk.add_user(name, role)
     with desk.app.app_context():
-        found = sign_in.sign_in(name, password, address="192.0.2.1", device_names={}, request_id="r")
+        found = login.sign_in(name, password, address="192.0.2.1", device_names={}, request_id="r")
     assert isinstance(found, tuple)
     person, _ = found
     return Actor(person.name, person.role, "r", person.account_id, session_hash=person.session_hash), password
@@ -39,8 +39,8 @@ def on(app: Flask, act: Callable[[], Any]) -> Callable[[], Any]:
 
 
 ACTS: dict[str, Callable[[Actor, str], Any]] = {
-    "demote": lambda actor, name: people.set_role(actor, name, Role.VIEWER),
-    "deactivate": people.deactivate,
+    "demote": lambda actor, name: admin.set_role(actor, name, Role.VIEWER),
+    "deactivate": admin.deactivate,
 }
 
 
@@ -79,11 +79,11 @@ def test_a_session_that_is_begun_while_its_person_is_put_out_does_not_outlive_it
         password = desk.add_user("olga", "operator")
         begin = on(
             app,
-            lambda password=password: sign_in.sign_in(  # type: ignore[misc]
+            lambda password=password: login.sign_in(  # type: ignore[misc]
                 "olga", password, address="192.0.2.1", device_names={}, request_id="r"
             ),
         )
-        at_once(begin, begin, on(app, lambda: people.deactivate(TESTER, "olga")), begin)
+        at_once(begin, begin, on(app, lambda: admin.deactivate(TESTER, "olga")), begin)
         assert desk.sql("SELECT count(*) FROM web_sessions") == [(0,)]
 
 
@@ -91,8 +91,8 @@ def test_a_token_that_is_made_while_its_account_is_put_out_does_not_hold(desk: D
     for _ in range(ROUNDS):
         desk.reset()
         desk.add_token("bot", "engine")
-        add = on(app, lambda: accounts.add_token(TESTER, "bot", Role.ENGINE))
-        at_once(add, on(app, lambda: people.deactivate(TESTER, "bot")), add)
+        add = on(app, lambda: users.add_token(TESTER, "bot", Role.ENGINE))
+        at_once(add, on(app, lambda: admin.deactivate(TESTER, "bot")), add)
         assert desk.sql("SELECT count(*) FROM tokens WHERE revoked_at IS NULL") == [(0,)]
 
 
@@ -100,9 +100,9 @@ def test_an_act_of_somebody_who_was_demoted_meanwhile_is_refused(desk: Desk, app
     (ada, _) = signed_in(desk, "ada", "admin")
     desk.add_user("eve", "admin")
     with app.app_context():
-        people.set_role(TESTER, "ada", Role.OPERATOR)
+        admin.set_role(TESTER, "ada", Role.OPERATOR)
         with pytest.raises(Forbidden) as refused:
-            people.set_role(ada, "eve", Role.VIEWER)
+            admin.set_role(ada, "eve", Role.VIEWER)
     assert refused.value.code == "credential_revoked"
 
 
@@ -110,8 +110,8 @@ def test_an_act_of_somebody_who_was_demoted_meanwhile_is_refused(desk: Desk, app
 def enrolled(desk: Desk, app: Flask) -> tuple[str, pyotp.TOTP]:
     actor, password = signed_in(desk, "ada", "admin")
     with app.app_context():
-        totp = pyotp.TOTP(second_factor.start(actor).secret)
-        second_factor.confirm(actor, totp.secret, totp.now())
+        totp = pyotp.TOTP(two_factor.start(actor).secret)
+        two_factor.confirm(actor, totp.secret, totp.now())
     return password, totp
 
 
@@ -123,8 +123,8 @@ def test_of_many_who_bring_the_same_code_at_once_one_comes_in(
     desk.sql("DELETE FROM web_sessions")
 
     def half() -> str:
-        found = sign_in.sign_in("ada", password, address="192.0.2.1", device_names={}, request_id="r")
-        assert isinstance(found, sign_in.CodeNeeded)
+        found = login.sign_in("ada", password, address="192.0.2.1", device_names={}, request_id="r")
+        assert isinstance(found, login.CodeNeeded)
         return found.secret
 
     with app.app_context():
@@ -134,7 +134,7 @@ def test_of_many_who_bring_the_same_code_at_once_one_comes_in(
         *(
             on(
                 app,
-                lambda secret=secret: sign_in.finish(  # type: ignore[misc]
+                lambda secret=secret: login.finish(  # type: ignore[misc]
                     secret, code, address="192.0.2.1", device_names={}, request_id="r"
                 ),
             )
@@ -154,10 +154,10 @@ def test_a_first_step_that_ends_while_the_code_is_looked_at_lets_nobody_in(
     desk.sql("DELETE FROM web_sessions")
     person = {"address": "192.0.2.1", "device_names": {}, "request_id": "r"}
     with app.app_context():
-        found = sign_in.sign_in("ada", password, **person)
-    assert isinstance(found, sign_in.CodeNeeded)
+        found = login.sign_in("ada", password, **person)
+    assert isinstance(found, login.CodeNeeded)
     with holder(desk, "") as other:
-        finishing = Act(app, lambda: sign_in.finish(found.secret, totp.now(), **person))
+        finishing = Act(app, lambda: login.finish(found.secret, totp.now(), **person))
         assert finishing.waits(desk)
         other.execute("DELETE FROM sign_in_steps")
     assert isinstance(finishing.done(), NotFound)
@@ -168,6 +168,6 @@ def test_guesses_that_are_sent_all_at_once_are_counted_one_by_one(
     desk: Desk, app: Flask, enrolled: tuple[str, pyotp.TOTP]
 ) -> None:
     [(account_id,)] = desk.sql("SELECT id FROM accounts")
-    guess = on(app, lambda: second_factor.check(account_id, "no code"))
+    guess = on(app, lambda: two_factor.check(account_id, "no code"))
     results = at_once(*[guess] * 12)
-    assert sum(isinstance(result, second_factor.WrongCode) for result in results) == 5, results
+    assert sum(isinstance(result, two_factor.WrongCode) for result in results) == 5, results

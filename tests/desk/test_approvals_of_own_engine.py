@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from app.desk import approvals
-from app.desk.errors import Forbidden
+from app.services.errors import Forbidden
+from app.services.orders import approvals
 from tests.conftest import Api
 from tests.desk.orders import account, actor_of, let_expire, moves, place_waiting, written
 from tests.serving import Desk

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from psycopg import errors
 
-from app.desk import sealing
+from app.services.audit import seal
 from tests.conftest import Api
 from tests.serving import Desk
 
@@ -42,7 +42,7 @@ def recorded(desk: Desk, app: Flask, operator: Api) -> Desk:
     """A desk with something on record, and sealed."""
     assert operator.put("/mode", {"trading_mode": "disabled"}).status_code == 200
     with app.app_context():
-        assert sealing.seal() is not None
+        assert seal.seal() is not None
     return desk
 
 

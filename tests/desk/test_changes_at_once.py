@@ -11,13 +11,13 @@ from typing import Any
 
 from flask import Flask
 
-from app import accounts, sign_in
-from app.desk import config, lockouts
-from app.desk.actor import Actor
-from app.desk.errors import Conflict, DeskError, NotFound
-from app.domain.lifecycle import LockoutType
-from app.domain.risk import TradingMode
+from app.domain.order_status import LockoutType
+from app.domain.risk_config import TradingMode
 from app.domain.roles import Role
+from app.services.accounts import login, users
+from app.services.actor import Actor
+from app.services.errors import Conflict, DeskError, NotFound
+from app.services.trading import config, lockouts
 from tests.at_once import Caller, Reply, at_once, results_of, statuses
 from tests.serving import TESTER, Desk, Server
 
@@ -247,12 +247,12 @@ def test_extensions_at_once_add_up(server: Server) -> None:
 def test_accounts_and_tokens_made_at_once(desk: Desk, app: Flask) -> None:
     def add_token() -> str:
         with app.app_context():
-            return accounts.add_token(TESTER, "engine", Role.ENGINE)
+            return users.add_token(TESTER, "engine", Role.ENGINE)
 
     def add_person(name: str) -> Callable[[], Any]:
         def add() -> None:
             with app.app_context():
-                accounts.add_person(TESTER, name, Role.VIEWER, "correct horse")
+                users.add_person(TESTER, name, Role.VIEWER, "correct horse")
 
         return add
 
@@ -265,7 +265,7 @@ def test_accounts_and_tokens_made_at_once(desk: Desk, app: Flask) -> None:
 
     def revoke() -> None:
         with app.app_context():
-            accounts.revoke_token(TESTER, tokens[0].partition(".")[0])
+            users.revoke_token(TESTER, tokens[0].partition(".")[0])
 
     revoked = at_once(*[revoke] * 6)
     assert [type(result) for result in revoked if result] == [NotFound] * 5
@@ -290,20 +290,20 @@ def test_no_mix_of_acts_ever_deadlocks(desk: Desk, app: Flask) -> None:
         config.change_mode(TESTER, TradingMode.PAPER, leaving=TradingMode.DISABLED, reason="go on")
 
     def come_and_go() -> None:
-        found = sign_in.sign_in("alice", password, address="10.0.0.1", device_names={}, request_id="r")
+        found = login.sign_in("alice", password, address="10.0.0.1", device_names={}, request_id="r")
         assert found is not None
         person, secret = found
-        assert sign_in.signed_in(secret) == person
+        assert login.signed_in(secret) == person
         desk.sql("UPDATE web_sessions SET seen_at = now() - interval '2 minutes'")
-        assert sign_in.signed_in(secret) == person
-        sign_in.sign_out(Actor(person.name, person.role, "r", person.account_id), secret)
+        assert login.signed_in(secret) == person
+        login.sign_out(Actor(person.name, person.role, "r", person.account_id), secret)
 
     def rotate() -> None:
-        token = accounts.add_token(TESTER, "engine", Role.ENGINE, owner="alice")
-        claim = accounts.Claim.read(token)
+        token = users.add_token(TESTER, "engine", Role.ENGINE, owner="alice")
+        claim = users.Claim.read(token)
         assert claim is not None
         assert claim.look_up() is not None
-        accounts.revoke_token(TESTER, claim.token_id)
+        users.revoke_token(TESTER, claim.token_id)
         assert claim.look_up() is None
 
     acts: list[Callable[[], Any]] = [
@@ -318,7 +318,7 @@ def test_no_mix_of_acts_ever_deadlocks(desk: Desk, app: Flask) -> None:
         lambda: shared and lockouts.remove(TESTER, shared.pop()),
         come_and_go,
         rotate,
-        lambda: sign_in.sign_in("bob", "wrong", address="10.0.0.2", device_names={}, request_id="r"),
+        lambda: login.sign_in("bob", "wrong", address="10.0.0.2", device_names={}, request_id="r"),
     ]
     refused: list[DeskError] = []
 
@@ -330,14 +330,14 @@ def test_no_mix_of_acts_ever_deadlocks(desk: Desk, app: Flask) -> None:
                 try:
                     with app.app_context():
                         act()
-                except (Conflict, NotFound, sign_in.TooManyTries) as error:
+                except (Conflict, NotFound, login.TooManyTries) as error:
                     refused.append(error)  # an honest no: somebody else was quicker
 
         return run
 
     results_of(*(several(seed) for seed in range(8)), seconds=90)
     assert desk.sql(deadlocks) == before
-    assert {type(error) for error in refused} <= {Conflict, NotFound, sign_in.TooManyTries}
+    assert {type(error) for error in refused} <= {Conflict, NotFound, login.TooManyTries}
     for action in ("mode.change", "approval_config.change", "signal_layers.change"):
         found = desk.sql("SELECT before, after FROM audit_events WHERE action = %s ORDER BY id", action)
         assert found

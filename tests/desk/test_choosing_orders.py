@@ -8,10 +8,10 @@ from typing import Any
 
 from flask import Flask
 
-from app.desk import order_lists
-from app.desk.actor import Actor
-from app.domain.lifecycle import OrderStatus, is_final, status_at
+from app.domain.order_status import OrderStatus, is_final, status_at
 from app.domain.roles import Role
+from app.services.actor import Actor
+from app.services.orders import queries
 from tests.serving import Desk
 
 BEGAN = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_what_is_asked_for_is_found_in_its_order(desk: Desk, app: Flask) -> None
                 and (until is None or order["at"] < until)
             ]
             wanted.sort(key=lambda order: (order["at"], order["number"]), reverse=newest_first)
-            found = order_lists.chosen(
+            found = queries.chosen(
                 actor,
                 is_open=is_open,
                 after=after,

@@ -9,22 +9,22 @@ import pyotp
 import pytest
 from flask import Flask
 
-from app import people, second_factor
-from app.desk.actor import Actor
-from app.desk.errors import Invalid
 from app.domain.roles import Role
-from app.second_factor import Proof, WrongCode
+from app.services.accounts import admin, two_factor
+from app.services.accounts.two_factor import Proof, WrongCode
+from app.services.actor import Actor
+from app.services.errors import Invalid
 from tests.desk.test_accounts_at_once import signed_in
 from tests.serving import TESTER, Desk
 
 PASSWORD = "a horse, a horse"
 ACTS: dict[str, Callable[[Actor, Proof | None], Any]] = {
-    "add": lambda actor, proof: people.add(actor, "mallory", Role.ADMIN, PASSWORD, proof),
-    "promote": lambda actor, proof: people.set_role(actor, "olga", Role.ADMIN, proof),
-    "demote": lambda actor, proof: people.set_role(actor, "eve", Role.VIEWER, proof),
-    "reset the password": lambda actor, proof: people.reset_password(actor, "eve", PASSWORD, proof),
-    "remove the second factor": lambda actor, proof: people.remove_second_factor(actor, "eve", proof),
-    "reactivate": lambda actor, proof: people.reactivate(actor, "gone", proof),
+    "add": lambda actor, proof: admin.add(actor, "mallory", Role.ADMIN, PASSWORD, proof),
+    "promote": lambda actor, proof: admin.set_role(actor, "olga", Role.ADMIN, proof),
+    "demote": lambda actor, proof: admin.set_role(actor, "eve", Role.VIEWER, proof),
+    "reset the password": lambda actor, proof: admin.reset_password(actor, "eve", PASSWORD, proof),
+    "remove the second factor": lambda actor, proof: admin.remove_second_factor(actor, "eve", proof),
+    "reactivate": lambda actor, proof: admin.reactivate(actor, "gone", proof),
 }
 
 
@@ -34,8 +34,8 @@ def ada(desk: Desk, app: Flask) -> Actor:
     (ada, _), (eve, _) = signed_in(desk, "ada", "admin"), signed_in(desk, "eve", "admin")
     for actor in (ada, eve):
         with app.app_context():
-            secret = second_factor.start(actor).secret
-            second_factor.confirm(actor, secret, pyotp.TOTP(secret).now())
+            secret = two_factor.start(actor).secret
+            two_factor.confirm(actor, secret, pyotp.TOTP(secret).now())
     desk.add_user("olga", "operator")
     desk.add_user("gone", "admin")
     desk.sql("UPDATE accounts SET deactivated_at = now() WHERE name = 'gone'")

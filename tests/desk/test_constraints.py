@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from app.forms import LockoutForm
+from app.web.forms.trading import LockoutForm
 from tests.serving import Desk
 
 LOCKOUT = {

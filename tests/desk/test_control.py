@@ -9,12 +9,13 @@ import pyotp
 import pytest
 from flask import Flask
 
-from app import accounts, people, second_factor, sign_in
-from app.desk import approvals
-from app.desk.actor import Actor
-from app.desk.errors import Forbidden
 from app.domain.control import SelfApproval
 from app.domain.roles import Role
+from app.services.accounts import admin as people
+from app.services.accounts import login, two_factor, users
+from app.services.actor import Actor
+from app.services.errors import Forbidden
+from app.services.orders import approvals
 from tests.desk.orders import Act, actor_of, moves, place_waiting, transaction, written
 from tests.desk.test_accounts_at_once import signed_in
 from tests.desk.test_rules_lock import holder
@@ -36,7 +37,7 @@ class People:
     def token(self, by: Actor, name: str, role: str = "engine", owner: str | None = None) -> Actor:
         """Make a token on the page; whoever acts with it."""
         with self.app.app_context():
-            token = accounts.add_token(by, name, Role(role), owner=owner)
+            token = users.add_token(by, name, Role(role), owner=owner)
         found = actor_of(self.desk, name)
         return Actor(found.name, found.role, "tests", found.account_id, token_id=token.partition(".")[0])
 
@@ -46,10 +47,10 @@ class People:
 
     def sign_in(self, name: str, password: str) -> Actor:
         with self.app.app_context():
-            found = sign_in.sign_in(name, password, address="192.0.2.1", device_names={}, request_id="r")
+            found = login.sign_in(name, password, address="192.0.2.1", device_names={}, request_id="r")
             assert isinstance(found, tuple)
             person, secret = found
-            again = sign_in.signed_in(secret)
+            again = login.signed_in(secret)
         assert again is not None
         return Actor(
             person.name,
@@ -62,7 +63,7 @@ class People:
 
     def change_password(self, who: Actor, old: str, new: str = OWN) -> None:
         with self.app.app_context():
-            checked = sign_in.prove_password(who, old, address="192.0.2.1")
+            checked = login.prove_password(who, old, address="192.0.2.1")
             people.change_password(who, checked, new)
 
     def order(self, engine: Actor) -> str:
@@ -124,7 +125,7 @@ class TestControlOfAnEngine:
         order = team.order(bot)
         assert mine.token_id
         with app.app_context():
-            accounts.revoke_token(ada, mine.token_id)
+            users.revoke_token(ada, mine.token_id)
         assert not team.approve(ada, order)
 
     def test_not_by_the_command_line(self, team: People, ada: Actor) -> None:
@@ -209,8 +210,8 @@ class TestPeople:
         order = team.order(team.token(ada, "bot"))
         olga, password = signed_in(desk, "olga", "operator")
         with app.app_context():
-            secret = second_factor.start(olga).secret
-            second_factor.confirm(olga, secret, pyotp.TOTP(secret).now())
+            secret = two_factor.start(olga).secret
+            two_factor.confirm(olga, secret, pyotp.TOTP(secret).now())
             people.remove_second_factor(TESTER if by_the_command_line else ada, "olga")
         olga = team.sign_in("olga", password)
         assert olga.must_change_password is not by_the_command_line
@@ -342,7 +343,7 @@ def test_an_owner_who_is_named_while_an_approval_waits_for_the_row_counts(
         other.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [order])
         approval = Act(app, lambda: approvals.approve(ada, UUID(order), None))
         assert approval.waits(desk, "transactionid")
-        Act(app, lambda: accounts.add_token(TESTER, "bot", Role.ENGINE, owner="ada")).done()
+        Act(app, lambda: users.add_token(TESTER, "bot", Role.ENGINE, owner="ada")).done()
     refused = approval.done()
     assert isinstance(refused, Forbidden)
     assert refused.code == "own_engine"
@@ -350,7 +351,7 @@ def test_an_owner_who_is_named_while_an_approval_waits_for_the_row_counts(
 
 
 GIVES_CONTROL: dict[str, Callable[[Actor], object]] = {
-    "a token": lambda ada: accounts.add_token(ada, "bot", Role.ENGINE),
+    "a token": lambda ada: users.add_token(ada, "bot", Role.ENGINE),
     "another owner": lambda ada: people.change_owner(TESTER, "bot", "ada"),
     "a password": lambda ada: people.reset_password(ada, "olga", FIRST),
 }

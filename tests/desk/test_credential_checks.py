@@ -22,16 +22,18 @@ from flask import Flask
 from sqlalchemy import Row, select
 
 import app as application
-from app import accounts, people, second_factor, sessions, sign_in
-from app.desk import approvals, closing, config, lockouts, orders
-from app.desk.actor import Actor
-from app.desk.errors import Forbidden
-from app.domain.lifecycle import LockoutType
-from app.domain.risk import TradingMode
+from app.domain.order_status import LockoutType
+from app.domain.risk_config import TradingMode
 from app.domain.roles import Role
 from app.extensions import db
 from app.models import Account
-from app.second_factor import Proof
+from app.services.accounts import admin, login, sessions, two_factor, users
+from app.services.accounts.two_factor import Proof
+from app.services.actor import Actor
+from app.services.errors import Forbidden
+from app.services.execution import close_position
+from app.services.orders import approvals, submit
+from app.services.trading import config, lockouts
 from tests.at_once import until
 from tests.desk.orders import Act, new_order, place_waiting
 from tests.desk.test_rules_lock import holder
@@ -73,7 +75,7 @@ class Scene:
         return "script"
 
     def password(self) -> None:
-        hashed = accounts.hash_password(NAME, PASSWORD)
+        hashed = users.hash_password(NAME, PASSWORD)
         self.desk.sql("UPDATE accounts SET password_hash = %s WHERE name = 'ada'", hashed)
 
     def token(self) -> str:
@@ -110,7 +112,7 @@ class Scene:
     def enrolment(self) -> pyotp.TOTP:
         """A second factor that ada has begun to set up in this session."""
         with self.desk.app.app_context():
-            return pyotp.TOTP(second_factor.start(replace(self.ada, session_hash=SESSION)).secret)
+            return pyotp.TOTP(two_factor.start(replace(self.ada, session_hash=SESSION)).secret)
 
     def second_factor(self) -> pyotp.TOTP:
         """A second factor that is on, with one recovery code."""
@@ -140,22 +142,20 @@ class Case:
 
 IN_PERSON = ("session",)
 CHECKED: dict[str, Case] = {
-    "accounts.add_person": Case(
-        Scene.nothing, lambda ada, _: accounts.add_person(ada, "eve", Role.VIEWER, PASSWORD)
-    ),
-    "accounts.add_token": Case(Scene.nothing, lambda ada, _: accounts.add_token(ada, "script", Role.ENGINE)),
-    "accounts.revoke_token": Case(Scene.token, accounts.revoke_token),
+    "users.add_person": Case(Scene.nothing, lambda ada, _: users.add_person(ada, "eve", Role.VIEWER, PASSWORD)),
+    "users.add_token": Case(Scene.nothing, lambda ada, _: users.add_token(ada, "script", Role.ENGINE)),
+    "users.revoke_token": Case(Scene.token, users.revoke_token),
     "approvals.approve": Case(Scene.order, lambda ada, order: approvals.approve(ada, order, None)),
     "approvals.reject": Case(Scene.order, lambda ada, order: approvals.reject(ada, order, "no")),
-    "closing.close": Case(
+    "close_position.close": Case(
         Scene.nothing,
-        lambda ada, _: closing.close(
+        lambda ada, _: close_position.close(
             ada,
-            closing.Position.read({"symbol": "AAPL", "qty": "1", "current_price": "1"}),
-            closing.Part(),
+            close_position.Position.read({"symbol": "AAPL", "qty": "1", "current_price": "1"}),
+            close_position.Part(),
             "close-1",
             "paper",
-            orders.never,
+            submit.never,
         ),
         by=("token",),
         role=Role.ENGINE,
@@ -178,60 +178,58 @@ CHECKED: dict[str, Case] = {
     ),
     "lockouts.extend": Case(Scene.lockout, lambda ada, lockout: lockouts.extend(ada, lockout, 5)),
     "lockouts.remove": Case(Scene.lockout, lockouts.remove),
-    "orders.submit": Case(
+    "submit.submit": Case(
         Scene.nothing,
-        lambda ada, _: orders.submit(ada, new_order(client_order_id="order-1")),
+        lambda ada, _: submit.submit(ada, new_order(client_order_id="order-1")),
         by=("token",),
         role=Role.ENGINE,
     ),
-    "people.add": Case(Scene.nothing, lambda ada, _: people.add(ada, "eve", Role.VIEWER, PASSWORD)),
-    "people.change_owner": Case(
-        Scene.service_account, lambda ada, script: people.change_owner(ada, script, "eve")
+    "admin.add": Case(Scene.nothing, lambda ada, _: admin.add(ada, "eve", Role.VIEWER, PASSWORD)),
+    "admin.change_owner": Case(Scene.service_account, lambda ada, script: admin.change_owner(ada, script, "eve")),
+    "admin.change_password": Case(
+        Scene.own_account, lambda ada, checked: admin.change_password(ada, checked, PASSWORD), by=IN_PERSON
     ),
-    "people.change_password": Case(
-        Scene.own_account, lambda ada, checked: people.change_password(ada, checked, PASSWORD), by=IN_PERSON
-    ),
-    "people.deactivate": Case(Scene.viewer, people.deactivate),
-    "people.reactivate": Case(Scene.deactivated_viewer, people.reactivate),
-    "people.remove_second_factor": Case(Scene.viewer_with_second_factor, people.remove_second_factor),
-    "people.reset_password": Case(Scene.viewer, lambda ada, eve: people.reset_password(ada, eve, PASSWORD)),
-    "people.set_role": Case(Scene.viewer, lambda ada, eve: people.set_role(ada, eve, Role.OPERATOR)),
-    "second_factor.confirm": Case(
+    "admin.deactivate": Case(Scene.viewer, admin.deactivate),
+    "admin.reactivate": Case(Scene.deactivated_viewer, admin.reactivate),
+    "admin.remove_second_factor": Case(Scene.viewer_with_second_factor, admin.remove_second_factor),
+    "admin.reset_password": Case(Scene.viewer, lambda ada, eve: admin.reset_password(ada, eve, PASSWORD)),
+    "admin.set_role": Case(Scene.viewer, lambda ada, eve: admin.set_role(ada, eve, Role.OPERATOR)),
+    "two_factor.confirm": Case(
         Scene.enrolment,
-        lambda ada, totp: second_factor.confirm(ada, totp.secret, totp.now()),
+        lambda ada, totp: two_factor.confirm(ada, totp.secret, totp.now()),
         by=IN_PERSON,
     ),
-    "second_factor.renew_recovery_codes": Case(
-        Scene.second_factor, lambda ada, totp: second_factor.renew_recovery_codes(ada, totp.now()), by=IN_PERSON
+    "two_factor.renew_recovery_codes": Case(
+        Scene.second_factor, lambda ada, totp: two_factor.renew_recovery_codes(ada, totp.now()), by=IN_PERSON
     ),
-    "second_factor.turn_off": Case(
-        Scene.second_factor, lambda ada, _: second_factor.turn_off(ada, RECOVERY_CODE), by=IN_PERSON
+    "two_factor.turn_off": Case(
+        Scene.second_factor, lambda ada, _: two_factor.turn_off(ada, RECOVERY_CODE), by=IN_PERSON
     ),
     "sessions.end": Case(Scene.other_session, sessions.end, by=IN_PERSON),
     "sessions.end_all": Case(
         Scene.other_session, lambda ada, _: sessions.end_all(ada, but_this=True), by=IN_PERSON
     ),
-    "sign_in.confirm": Case(
+    "login.confirm": Case(
         Scene.password,
-        lambda ada, _: sign_in.confirm(ada, PASSWORD, "", address="127.0.0.1"),
+        lambda ada, _: login.confirm(ada, PASSWORD, "", address="127.0.0.1"),
         by=IN_PERSON,
         is_audited=False,
     ),
 }
 WITHDRAWING = "withdrawing an order only stops it, and may be asked for by a credential that has just ended"
 UNCHECKED = {
-    "dispatch.cancel": WITHDRAWING,
-    "dispatch.cancel_open": WITHDRAWING,
-    "dispatch.withdraw_all": WITHDRAWING,
-    "dispatch.replace": "submits by orders.submit, which checks, before it withdraws the old order",
-    "dispatch.forward": "the desk's own work after the decision, which was checked",
-    "dispatch.sent_on": "the desk's own work after the decision, which was checked",
-    "dispatch.heard": "writes what the broker says",
-    "dispatch.end_there": "writes what the broker says",
-    "moves.expire_due": "writes what the clock says",
-    "orders.get": "reads; it writes only that the deadline has passed",
-    "orders.look": "reads; it writes only that the deadline has passed",
-    "sign_in.sign_out": "ends the session itself",
+    "dispatcher.cancel": WITHDRAWING,
+    "dispatcher.cancel_open": WITHDRAWING,
+    "dispatcher.withdraw_all": WITHDRAWING,
+    "dispatcher.replace": "submits by orders.submit, which checks, before it withdraws the old order",
+    "dispatcher.forward": "the desk's own work after the decision, which was checked",
+    "dispatcher.sent_on": "the desk's own work after the decision, which was checked",
+    "dispatcher.heard": "writes what the broker says",
+    "dispatcher.end_there": "writes what the broker says",
+    "transitions.expire_due": "writes what the clock says",
+    "submit.get": "reads; it writes only that the deadline has passed",
+    "submit.look": "reads; it writes only that the deadline has passed",
+    "login.sign_out": "ends the session itself",
 }
 
 ENDINGS: dict[str, tuple[str, str]] = {
@@ -352,7 +350,7 @@ def _writing_for_an_actor() -> Iterator[str]:
 @cache
 def _functions() -> dict[str, ast.FunctionDef]:
     root = Path(application.__file__).parent
-    files = [file for file in root.glob("**/*.py") if file.relative_to(root).parts[0] not in ("web", "cli.py")]
+    files = [file for file in root.glob("**/*.py") if file.relative_to(root).parts[0] not in ("web", "cli")]
     return {
         f"{file.stem}.{node.name}": node
         for file in files

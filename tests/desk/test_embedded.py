@@ -18,13 +18,13 @@ import psutil
 import psycopg
 import pytest
 
-from app.embedded import EmbeddedError, EmbeddedPostgres
+from app.db.embedded import EmbeddedError, EmbeddedPostgres
 
 ROOT = os.geteuid() == 0
 START = """
 import os, pathlib, sys
 sys.path.insert(0, {repo!r})
-from app.embedded import EmbeddedPostgres
+from app.db.embedded import EmbeddedPostgres
 EmbeddedPostgres(pathlib.Path({folder!r}), durable=False).start()
 print("started", flush=True)
 """

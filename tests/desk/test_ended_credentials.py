@@ -11,11 +11,12 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from app import accounts, sign_in
-from app.desk import approvals, config
-from app.desk.actor import Actor
-from app.desk.errors import Forbidden
-from app.domain.risk import TradingMode
+from app.domain.risk_config import TradingMode
+from app.services.accounts import login, users
+from app.services.actor import Actor
+from app.services.errors import Forbidden
+from app.services.orders import approvals
+from app.services.trading import config
 from tests.conftest import Api
 from tests.desk.orders import Act, account, actor_of, moves, place_waiting, transaction, written
 from tests.desk.test_rules_lock import holder
@@ -32,19 +33,19 @@ def with_token(desk: Desk) -> tuple[Actor, Callable[[], None]]:
     """An operator with a token, and how it is revoked."""
     token_id = desk.add_token("operator", "operator").partition(".")[0]
     actor = replace(actor_of(desk, "operator"), token_id=token_id)
-    return actor, lambda: accounts.revoke_token(TESTER, token_id)
+    return actor, lambda: users.revoke_token(TESTER, token_id)
 
 
 def with_session(desk: Desk) -> tuple[Actor, Callable[[], None]]:
     """A person who has signed in, and how they sign out."""
     password = desk.add_user("alice", "operator")
     with desk.app.app_context():
-        signed_in = sign_in.sign_in("alice", password, address="1.2.3.4", device_names={}, request_id="r")
+        signed_in = login.sign_in("alice", password, address="1.2.3.4", device_names={}, request_id="r")
     assert signed_in is not None
     person, secret = signed_in
     assert person.session_hash == hashlib.sha256(secret.encode()).digest()
     actor = replace(actor_of(desk, "alice"), session_hash=person.session_hash)
-    return actor, lambda: sign_in.sign_out(actor, secret)
+    return actor, lambda: login.sign_out(actor, secret)
 
 
 CREDENTIALS = {"a token": with_token, "a session": with_session}
@@ -91,7 +92,7 @@ def test_the_routes_name_the_credential(desk: Desk, app: Flask, operator: Api, o
         other.execute(KEPT, [order])
         decision = Act(app, lambda: operator.post(f"/approvals/{order}/approve", {}))
         assert decision.waits(desk, "transactionid")
-        Act(app, lambda: accounts.revoke_token(TESTER, token_id)).done()
+        Act(app, lambda: users.revoke_token(TESTER, token_id)).done()
     answer = decision.done()
     assert (answer.status_code, answer.json["code"]) == (403, "credential_revoked")
     assert written(desk, order) == "pending_approval"

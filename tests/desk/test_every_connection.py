@@ -14,19 +14,10 @@ from psycopg import errors
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
-from app import schema
-from app.desk import orders
-from app.desk.transaction import (
-    CREDENTIALS,
-    DECISIONS,
-    RULES,
-    STOPS,
-    changing_rules,
-    look_up,
-    reading,
-    recording,
-)
+from app.db import migrate
+from app.db.transaction import CREDENTIALS, DECISIONS, RULES, STOPS, changing_rules, look_up, reading, recording
 from app.extensions import db
+from app.services.orders import submit
 from tests.conftest import Api
 from tests.database import connect, new_database
 from tests.desk.catalog import ADVISORY_LOCKS
@@ -136,7 +127,7 @@ def noting_settings(desk: Desk) -> Iterator[None]:
 def test_what_decides_an_order_holds_the_lock_in_bounds(desk: Desk, app: Flask) -> None:
     engine = account(desk, "engine", "engine")
     with app.app_context(), noting_settings(desk):
-        assert orders.submit(engine, new_order())[1]
+        assert submit.submit(engine, new_order())[1]
         assert desk.sql("SELECT settings FROM seen") == [
             (DECIDING | {"application_name": "countersign decisions"},)
         ]
@@ -146,15 +137,15 @@ def test_a_decision_leaves_no_trace_on_the_connection_that_it_used(desk: Desk, a
     engine = account(desk, "engine", "engine")
     with app.app_context():
         db.engines[DECISIONS].dispose()
-        assert orders.submit(engine, new_order())[1]
+        assert submit.submit(engine, new_order())[1]
         broken = replace(new_order(), side="sideways")
         with pytest.raises(errors.CheckViolation):
-            orders.submit(engine, broken)
+            submit.submit(engine, broken)
         assert desk.sql(ADVISORY_LOCKS) == [(0,)]
         assert db.engines[DECISIONS].pool.checkedin() == 1  # type: ignore[attr-defined]
         with db.engines[DECISIONS].connect() as connection:
             assert settings_of(connection) == ORDERS | {"application_name": "countersign decisions"}
-        assert orders.submit(engine, new_order())[1]
+        assert submit.submit(engine, new_order())[1]
     assert desk.sql("SELECT count(*) FROM orders") == [(2,)]
 
 
@@ -178,13 +169,13 @@ def test_a_database_that_prefers_otherwise_is_overruled(postgres_server: URL, tm
             for name, value in careless.items():
                 connection.execute(f"ALTER DATABASE {url.database} SET {name} = {value}")
         with application(url, tmp_path) as app, app.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
             for transaction in (changing_rules(TESTER), recording()):
                 with transaction as session:
                     assert settings_of(session.connection()) == WRITING
             there = Desk(url, app)
             with closing(there), noting_settings(there):
-                assert orders.submit(account(there, "engine", "engine"), new_order())[1]
+                assert submit.submit(account(there, "engine", "engine"), new_order())[1]
                 assert there.sql("SELECT settings FROM seen") == [
                     (DECIDING | {"application_name": "countersign decisions"},)
                 ]

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL, make_url
 
-from app import schema
-from app.embedded import EmbeddedPostgres, _programs
+from app.db import migrate
+from app.db.embedded import EmbeddedPostgres, _programs
 from app.settings import Settings
 from tests.at_once import API, Caller, until
 from tests.commands import bare, countersign, said
@@ -89,7 +89,7 @@ def url(pair: Pair) -> URL:
 def server(url: URL, tmp_path: Path) -> Iterator[Server]:
     with application(url, tmp_path) as here:
         with here.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         with serve(here, url, tmp_path) as made:
             yield made
 

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 from flask import Flask
 
-from app.desk import config, transaction
-from app.desk.transaction import RULES_LOCK, SHARE_RULES
+from app.db import transaction
+from app.db.transaction import RULES_LOCK, SHARE_RULES
+from app.services.trading import config
 from tests.at_once import timed, until
 from tests.conftest import Api
 from tests.database import connect

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
-from app.desk import lockouts, rules
-from app.desk.order_lists import END_OF_LIST, _newest
-from app.desk.transaction import reading
+from app.db.transaction import reading
 from app.domain.gate import Order, ReasonCode, blockers
 from app.domain.instruments import KEY_SQL, TICKER_PATTERN, instrument_key, is_blocked_by, normalize_ticker
+from app.services import rules
+from app.services.orders.queries import END_OF_LIST, _newest
+from app.services.trading import lockouts
 from tests.domain.tickers import spellings, tickers
 from tests.serving import Desk
 

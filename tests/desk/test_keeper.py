@@ -17,10 +17,11 @@ from flask import Flask
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from app import keeper, schema
-from app.desk import sealing
-from app.desk.sealing import Head, Verdict
-from app.desk.transaction import noting
+from app.db import migrate
+from app.db.transaction import noting
+from app.server import background
+from app.services.audit import seal
+from app.services.audit.seal import Head, Verdict
 from tests.at_once import Caller, in_time, timed, until
 from tests.conftest import Api
 from tests.database import new_database
@@ -31,7 +32,7 @@ LEADERS = f"""
     SELECT substring(application_name FROM 'countersign keeper (\\d+)')::int
     FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND granted AND datname = current_database()
-        AND (classid::bigint << 32) + objid::bigint = {keeper.LEADER_LOCK}
+        AND (classid::bigint << 32) + objid::bigint = {background.LEADER_LOCK}
 """
 Served = tuple[Server, Path]
 
@@ -62,17 +63,17 @@ def engine(desk: Desk, api: Any) -> Api:
     return made
 
 
-def turn(app: Flask, round_: keeper.Round) -> None:
+def turn(app: Flask, round_: background.Round) -> None:
     with app.app_context():
         round_.once()
 
 
 def test_a_round_writes_down_what_has_expired_and_seals_it(desk: Desk, app: Flask, engine: Api) -> None:
     ids = waiting_orders(desk, engine, 3)
-    turn(app, keeper.Round())
+    turn(app, background.Round())
     assert desk.sql(PENDING) == [(3,)], "their time has not come"
     pass_deadlines(desk)
-    turn(app, keeper.Round())
+    turn(app, background.Round())
     assert desk.sql("SELECT DISTINCT status, decided_by, decided_at = expires_at FROM orders") == [
         ("expired", "system:deadline", True)
     ]
@@ -81,7 +82,7 @@ def test_a_round_writes_down_what_has_expired_and_seals_it(desk: Desk, app: Flas
     [round_id] = {event[2] for event in events}
     assert re.fullmatch("keeper-[0-9a-f]{12}", round_id), "one round"
     assert desk.sql(UNSEALED) == [(0,)]
-    turn(app, keeper.Round())
+    turn(app, background.Round())
     assert len(desk.sql("SELECT 1 FROM audit_events WHERE action = 'order.expire'")) == 3, "once"
 
 
@@ -93,7 +94,7 @@ def test_more_than_fit_into_one_transaction_expire_in_one_round(desk: Desk, app:
         f" SELECT 'n' || n, now() - interval '2 s', now() - interval '1 s', {columns}"
         " FROM orders, generate_series(1, 2500) n"
     )
-    turn(app, keeper.Round())
+    turn(app, background.Round())
     assert desk.sql(PENDING) == [(1,)]
 
 
@@ -103,14 +104,14 @@ def test_a_seal_that_fails_does_not_stop_expiry(
     waiting_orders(desk, engine, 1)
     pass_deadlines(desk)
     desk.sql("ALTER TABLE audit_seals RENAME TO gone")
-    round_ = keeper.Round()
+    round_ = background.Round()
     try:
         for _ in range(3):
             turn(app, round_)
     finally:
         desk.sql("ALTER TABLE gone RENAME TO audit_seals")
     assert desk.sql(PENDING) == [(0,)]
-    [record] = caplog.records  # one for three rounds: app/outages.py
+    [record] = caplog.records  # one for three rounds: app/lib/outages.py
     assert record.levelno == logging.WARNING
     assert re.fullmatch(
         r'the keeper could not seal the record: .*"audit_seals" does not exist.*', record.getMessage()
@@ -123,7 +124,7 @@ def test_expiry_that_fails_does_not_stop_sealing(
     waiting_orders(desk, engine, 1)
     desk.sql("ALTER TABLE orders RENAME TO gone")
     try:
-        turn(app, keeper.Round())
+        turn(app, background.Round())
     finally:
         desk.sql("ALTER TABLE gone RENAME TO orders")
     assert desk.sql(UNSEALED) == [(0,)]
@@ -136,10 +137,10 @@ def test_a_mistake_of_ours_is_logged_with_its_traceback_and_stops_nothing(
     def broken() -> None:
         raise KeyError("a mistake")
 
-    monkeypatch.setattr(sealing, "seal", broken)
+    monkeypatch.setattr(seal, "seal", broken)
     waiting_orders(desk, engine, 1)
     pass_deadlines(desk)
-    turn(app, keeper.Round())
+    turn(app, background.Round())
     assert desk.sql(PENDING) == [(0,)]
     assert "the keeper could not seal the record" in caplog.text
     assert "KeyError: 'a mistake'" in caplog.text
@@ -152,8 +153,8 @@ def test_a_sealer_elsewhere_that_takes_long_is_waited_for_in_bounds(desk: Desk, 
         waiting_orders(desk, engine, 2)
         pass_deadlines(desk)
         with app.app_context(), noting() as session:
-            session.execute(text(f"SELECT pg_advisory_xact_lock({sealing.SEALERS_LOCK})"))
-            took, _ = timed(lambda: turn(app, keeper.Round()))
+            session.execute(text(f"SELECT pg_advisory_xact_lock({seal.SEALERS_LOCK})"))
+            took, _ = timed(lambda: turn(app, background.Round()))
         return took if desk.sql(PENDING) == [(0,)] else math.inf
 
     in_time(sitting, 4)
@@ -162,14 +163,14 @@ def test_a_sealer_elsewhere_that_takes_long_is_waited_for_in_bounds(desk: Desk, 
 def test_a_head_goes_to_the_log_when_it_is_new_and_at_most_once_a_minute(
     desk: Desk, app: Flask, engine: Api, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caplog.set_level(logging.INFO, "app.keeper")
+    caplog.set_level(logging.INFO, "app.server.background")
     now = 1000.0
-    monkeypatch.setattr(keeper.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
-    round_, said = keeper.Round(), "the record is sealed up to {}".format
+    monkeypatch.setattr(background.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
+    round_, said = background.Round(), "the record is sealed up to {}".format
 
     def head() -> Head:
         with app.app_context():
-            return sealing.head()
+            return seal.head()
 
     turn(app, round_)
     first = head()
@@ -196,7 +197,7 @@ def shared(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory) -> It
     instance = tmp_path_factory.mktemp("kept")
     with new_database(postgres_server) as url, application(url, instance) as app:
         with app.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         with serve(app, url, instance, workers=3) as server:
             yield server, instance / "server.log"
 
@@ -223,7 +224,7 @@ def test_readyz_says_who_leads(served: Server) -> None:
     [(pid,)] = until(
         lambda: served.sql(
             "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-            f" AND (classid::bigint << 32) + objid::bigint = {keeper.LEADER_LOCK}"
+            f" AND (classid::bigint << 32) + objid::bigint = {background.LEADER_LOCK}"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
     )
@@ -248,7 +249,7 @@ def test_the_first_head_is_in_the_log_and_no_noise(shared: Served) -> None:
     server.add_token("engine", "engine")
     [line] = until(lambda: re.findall(r"the record is sealed up to (\d+:\w+)", log.read_text()))
     with server.app.app_context():
-        assert sealing.verify(Head.parse(line)).fault is None
+        assert seal.verify(Head.parse(line)).fault is None
     assert "the keeper" not in log.read_text()
 
 
@@ -265,7 +266,7 @@ def test_expiry_is_written_down_within_two_seconds_and_sealed(served: Server) ->
     until(lambda: served.sql(UNSEALED) == [(0,)], 5)
     with served.app.app_context():
         # The account and its token, and of each order that it came and that it expired.
-        assert sealing.verify() == Verdict(12, sealing.head())
+        assert seal.verify() == Verdict(12, seal.head())
 
 
 @pytest.mark.alone

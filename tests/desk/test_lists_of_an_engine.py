@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from app.desk.order_lists import Wanted, _chosen
-from app.domain.lifecycle import OrderStatus, is_final
+from app.domain.order_status import OrderStatus, is_final
 from app.models import orders
+from app.services.orders.queries import Wanted, _chosen
 from tests.serving import Desk
 
 NOW = datetime.now(UTC)

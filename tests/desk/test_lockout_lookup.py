@@ -12,11 +12,11 @@ import pytest
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app import schema
-from app.desk import rules
-from app.desk.transaction import reading
+from app.db import migrate
+from app.db.transaction import reading
 from app.domain.gate import Lockout, Order, blockers
 from app.domain.instruments import instrument
+from app.services import rules
 from tests.database import new_database
 from tests.serving import Desk, application
 
@@ -33,7 +33,7 @@ def crowded(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory) -> I
     """A database of its own, which the tests only read: it takes seconds to fill."""
     with new_database(postgres_server) as url, application(url, tmp_path_factory.mktemp("crowded")) as app:
         with app.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         with closing(Desk(url, app)) as desk:
             desk.sql(MANY, -10, ENDED)
             desk.sql(MANY, 1, ACTIVE)

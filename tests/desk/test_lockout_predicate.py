@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import DateTime
 
-from app.desk.lockouts import blocks, is_active
-from app.desk.transaction import reading
-from app.domain.lifecycle import lockout_is_active
+from app.db.transaction import reading
+from app.domain.order_status import lockout_is_active
 from app.models import SymbolLockout
+from app.services.trading.lockouts import blocks, is_active
 from tests.conftest import Api
 from tests.domain.instants import NOW, TABLE
 from tests.serving import Desk

@@ -14,7 +14,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from app import models, schema
+from app import models
+from app.db import migrate
 from app.extensions import db
 from app.settings import SettingsError
 from tests.at_once import at_once, results_of
@@ -83,11 +84,11 @@ def test_a_new_database_starts_in_paper_mode_with_an_empty_configuration(migrate
 
 def test_migrating_again_changes_nothing(app: Flask, postgres_server: URL) -> None:
     with new_database(postgres_server) as url, app.app_context():
-        schema.upgrade(url)
+        migrate.upgrade(url)
         with connect(url) as connection:
             connection.execute("UPDATE risk_configs SET trading_mode = 'disabled', version = 7")
             before = catalog(url), connection.execute("SELECT * FROM risk_configs").fetchall()
-            schema.upgrade(url)
+            migrate.upgrade(url)
             assert (catalog(url), connection.execute("SELECT * FROM risk_configs").fetchall()) == before
 
 
@@ -146,11 +147,11 @@ def test_tables_of_a_version_that_is_not_known_here_are_refused_in_one_line(
     app: Flask, postgres_server: URL
 ) -> None:
     with new_database(postgres_server) as url, connect(url) as connection, app.app_context():
-        schema.upgrade(url)
+        migrate.upgrade(url)
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         before = catalog(url)
         with pytest.raises(SettingsError, match=r"^DATABASE_URL: .*9999") as caught:
-            schema.upgrade(url)
+            migrate.upgrade(url)
         assert "\n" not in str(caught.value)
         assert catalog(url) == before
 
@@ -161,11 +162,11 @@ def test_a_database_that_cannot_hold_every_character_is_refused(app: Flask, post
         connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")  # type: ignore[arg-type]
         try:
             with pytest.raises(SettingsError, match="must be encoded in UTF8, not LATIN1"):
-                schema.upgrade(postgres_server.set(database=name))
+                migrate.upgrade(postgres_server.set(database=name))
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
 
 
 def _upgrade(app: Flask, url: URL) -> None:
     with app.app_context():
-        schema.upgrade(url)
+        migrate.upgrade(url)

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.desk import news
+from app.services.live import changes
 from tests.at_once import in_one_of_three
 from tests.conftest import Api
 from tests.database import connect
@@ -40,11 +40,11 @@ def eye(desk: Desk) -> Iterator[psycopg.Connection[Any]]:
 def listening(desk: Desk) -> Iterator[Callable[[], int]]:
     """How often there was news since it was asked last."""
     with connect(desk.database) as connection:
-        connection.execute(f"LISTEN {news.CHANNEL}")  # type: ignore[arg-type]
+        connection.execute(f"LISTEN {changes.CHANNEL}")  # type: ignore[arg-type]
 
         def heard() -> int:
             """Whatever was committed by now is heard before what is said now."""
-            desk.sql("SELECT pg_notify(%s, 'so far')", news.CHANNEL)
+            desk.sql("SELECT pg_notify(%s, 'so far')", changes.CHANNEL)
             payloads = [said.payload for said in connection.notifies(timeout=20, stop_after=1)]
             while payloads[-1:] != ["so far"]:
                 more = [said.payload for said in connection.notifies(timeout=20, stop_after=1)]
@@ -92,15 +92,15 @@ class TestAnnounced:
 
 class TestFoundByLooking:
     def test_is_whatever_was_written(self, desk: Desk, eye: psycopg.Connection[Any]) -> None:
-        first = news.look(eye)
+        first = changes.look(eye)
         assert first.is_news_after(None)
         assert (first.version, first.next_end, first.seconds_to_next_end) == (0, None, None)
-        assert not news.look(eye).is_news_after(first)
+        assert not changes.look(eye).is_news_after(first)
         desk.sql(EVENT)
-        second = news.look(eye)
+        second = changes.look(eye)
         assert second.is_news_after(first)
         assert second.version == 1
-        assert not news.look(eye).is_news_after(second)
+        assert not changes.look(eye).is_news_after(second)
 
     @pytest.mark.parametrize("before", [0, 1, 500])
     def test_is_an_event_that_is_committed_after_a_later_one(
@@ -112,8 +112,8 @@ class TestFoundByLooking:
                 slow.execute(EVENT)
                 for _ in range(10):
                     desk.sql(EVENT)
-                earlier = news.look(eye)
-            later = news.look(eye)
+                earlier = changes.look(eye)
+            later = changes.look(eye)
         assert earlier.version == later.version
         assert later.is_news_after(earlier)
 
@@ -130,16 +130,16 @@ class TestFoundByLooking:
                 "UPDATE symbol_lockouts SET created_at = now() - interval '1 h',"
                 " expires_at = now() + interval '0.2 s'"
             )
-            seen = [news.look(eye)]
+            seen = [changes.look(eye)]
             for _ in range(2):
                 left = seen[-1].seconds_to_next_end
                 if left is None:
                     return False  # both were over
                 assert 0 < left <= 0.2
                 desk.sql("SELECT pg_sleep(%s)", left)
-                seen.append(news.look(eye))
+                seen.append(changes.look(eye))
                 assert seen[-1].is_news_after(seen[-2])
-                following = news.look(eye)
+                following = changes.look(eye)
                 assert not following.is_news_after(seen[-1]) or following.next_end != seen[-1].next_end
             assert {look.version for look in seen} == {seen[0].version}
             return seen[-1].next_end is None
@@ -151,7 +151,7 @@ def test_looking_costs_the_same_whatever_lies_behind_it(desk: Desk) -> None:
     desk.sql(OLD)
     for table in ("audit_events", "orders", "symbol_lockouts"):
         desk.sql(f"VACUUM ANALYZE {table}")
-    [(plans,)] = desk.sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {news.LOOK}")
+    [(plans,)] = desk.sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {changes.LOOK}")
 
     def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if "Relation Name" in plan:

@@ -13,13 +13,13 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from app.desk import approvals, order_lists, orders
-from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch
-from app.desk.errors import Decided
-from app.desk.moves import expire_due
-from app.desk.transaction import recording
-from app.domain.lifecycle import Mover, OrderStatus
+from app.db.transaction import recording
+from app.domain.order_status import Mover, OrderStatus
+from app.services.actor import Actor
+from app.services.errors import Decided
+from app.services.execution.dispatcher import Dispatch
+from app.services.orders import approvals, queries, submit
+from app.services.orders.transitions import expire_due
 from tests.at_once import in_one_of_three, results_of, until
 from tests.conftest import Api
 from tests.desk.orders import (
@@ -199,7 +199,7 @@ def test_an_approval_around_the_deadline_is_in_time_or_refused_and_never_both(
                 shown = dict(refused.more["order"])
                 assert (shown["status"], shown["decided_at"]) == ("expired", deadline)
                 assert moves(desk, id_) == BY_THE_CLOCK
-            assert orders.get(alice, UUID(id_)) == shown
+            assert submit.get(alice, UUID(id_)) == shown
             outcomes[shown["status"]] += 1
     assert set(outcomes) == {"released", "expired"}, "both happened"
 
@@ -231,15 +231,15 @@ def test_an_act_that_waits_for_the_row_past_the_deadline_comes_too_late(
 
 def approved_in_time(session: Session, desk: Desk, alice: Actor, id_: str, deadline: str) -> bool:
     """She approves it, which is not committed yet, and then its deadline passes; False where that had passed."""
-    orders.locked(session, alice, UUID(id_))
-    _, won = orders.settle(session, Mover.PERSON, OrderStatus.RELEASED, alice, None, UUID(id_))
+    submit.locked(session, alice, UUID(id_))
+    _, won = submit.settle(session, Mover.PERSON, OrderStatus.RELEASED, alice, None, UUID(id_))
     assert won or past(desk, deadline)
     until(lambda: past(desk, deadline))
     return won
 
 
 READS: dict[str, Callable[[Actor, str], Any]] = {
-    "a read": lambda who, id_: orders.get(who, UUID(id_))["status"],
+    "a read": lambda who, id_: submit.get(who, UUID(id_))["status"],
     "a cancel": lambda who, id_: withdraw(who, UUID(id_)),
 }
 
@@ -254,12 +254,12 @@ def test_an_approval_in_time_that_is_not_committed_yet_is_never_contradicted_by(
 
         def sitting() -> tuple[Any, str] | None:
             new = new_order(signal_layer="macro", reference_price=100)
-            id_ = orders.submit(engine, new)[0]["id"]
+            id_ = submit.submit(engine, new)[0]["id"]
             deadline = let_expire(desk, id_, in_seconds=0.3)
             with recording() as session:
                 if not approved_in_time(session, desk, alice, id_, deadline):
                     return None
-                act = READS.get(what, lambda who, _: orders.submit(who, new)[0]["status"])
+                act = READS.get(what, lambda who, _: submit.submit(who, new)[0]["status"])
                 asks = Act(app, lambda: act(engine, id_))
                 assert asks.waits(desk, "transactionid"), "it waits for what is on its way, and does not guess"
             return asks.done(), id_
@@ -329,7 +329,7 @@ def test_a_list_of_one_status_never_shows_another_while_deadlines_pass(
         desk.sql("UPDATE orders SET expires_at = clock_timestamp() + (seq * 10 + 100) * interval '1 ms'")
         while desk.sql("SELECT 1 FROM orders WHERE expires_at > clock_timestamp() LIMIT 1"):
             for status in (OrderStatus.PENDING_APPROVAL, OrderStatus.EXPIRED):
-                found = order_lists.page(alice, status=status, limit=200)
+                found = queries.page(alice, status=status, limit=200)
                 shown.update((status.value, order["status"]) for _, order in found)
         assert set(shown) <= {("pending_approval", "pending_approval"), ("expired", "expired")}
         return len(shown) == 2

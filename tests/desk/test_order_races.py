@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from app.desk.moves import expire_due
+from app.services.orders.transitions import expire_due
 from tests.at_once import Reply, results_of
 from tests.desk.orders import EVENT_OF, SWEEPER, Line, actor_of, busy_workers, place_waiting, served
 from tests.serving import Server

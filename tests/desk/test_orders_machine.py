@@ -28,14 +28,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.desk import approvals, config, lockouts, order_lists, orders, state
-from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch
-from app.desk.errors import Blocked, Conflict, Decided, DeskError, Forbidden, NotFound
-from app.desk.moves import expire_due
 from app.domain import gate
-from app.domain.lifecycle import LockoutType, OrderStatus
-from app.domain.risk import PortfolioRiskConfig, TradingMode
+from app.domain.order_status import LockoutType, OrderStatus
+from app.domain.risk_config import PortfolioRiskConfig, TradingMode
+from app.services.actor import Actor
+from app.services.errors import Blocked, Conflict, Decided, DeskError, Forbidden, NotFound
+from app.services.execution.dispatcher import Dispatch
+from app.services.orders import approvals, queries
+from app.services.orders import submit as orders
+from app.services.orders.transitions import expire_due
+from app.services.reporting import snapshot as state
+from app.services.trading import config, lockouts
 from tests.desk.orders import EVENT_OF, account
 from tests.serving import TESTER, Desk
 
@@ -463,10 +466,10 @@ class DeskMachine(RuleBasedStateMachine):
     @rule(status=st.sampled_from(OrderStatus))
     def everybody_sees_what_the_model_says(self, status: OrderStatus = OrderStatus.EXPIRED) -> None:
         model = self.model.orders
-        listed = {shown["id"]: shown["status"] for _, shown in order_lists.page(self.alice, limit=ALL)}
+        listed = {shown["id"]: shown["status"] for _, shown in queries.page(self.alice, limit=ALL)}
         assert list(listed) == list(reversed(model)), "newest first"
         assert listed == {id_: order["status"] for id_, order in model.items()}
-        own = order_lists.page(self.engines["two"], status=status, limit=ALL)
+        own = queries.page(self.engines["two"], status=status, limit=ALL)
         assert {shown["id"] for _, shown in own} == {
             id_ for id_, order in model.items() if (order["engine"], order["status"]) == ("two", status)
         }

@@ -10,19 +10,19 @@ from argon2 import PasswordHasher
 from flask import Flask
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from app import accounts
-from app.desk.errors import Invalid
-from app.password_strength import is_easy_to_guess
+from app.services.accounts import users
+from app.services.accounts.password_strength import is_easy_to_guess
+from app.services.errors import Invalid
 from tests.serving import Desk
 
 
 def test_nobodys_hash_costs_what_a_persons_costs(real_password_hashes: PasswordHasher) -> None:
-    assert not real_password_hashes.check_needs_rehash(accounts.NOBODYS_HASH)
+    assert not real_password_hashes.check_needs_rehash(users.NOBODYS_HASH)
 
 
 @pytest.mark.usefixtures("real_password_hashes")
 def test_a_password_is_hashed_with_the_parameters_of_the_application() -> None:
-    assert accounts.hash_password("alice", "a long password").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert users.hash_password("alice", "a long password").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 @pytest.mark.parametrize("name", ["alice", "nobody", "robot", "", "a" * 500])
@@ -33,7 +33,7 @@ def test_a_wrong_password_is_always_looked_at(desk: Desk, app: Flask, name: str)
         app.app_context(),
         patch.object(PasswordHasher, "verify", autospec=True, side_effect=PasswordHasher.verify) as v,
     ):
-        assert accounts.password_matches(name, "wrong password") is None
+        assert users.password_matches(name, "wrong password") is None
     assert v.call_count == 1
 
 
@@ -53,7 +53,7 @@ def test_a_wrong_password_is_always_looked_at(desk: Desk, app: Flask, name: str)
 )
 def test_refuses_a_common_password_and_says_what_to_do(password: str) -> None:
     with pytest.raises(Invalid) as error:
-        accounts.hash_password("alice", password)
+        users.hash_password("alice", password)
     assert "use four or more unrelated words" in error.value.errors["password"][0]
 
 
@@ -64,7 +64,7 @@ def test_refuses_the_ten_thousand_most_common_passwords() -> None:
 
 @pytest.mark.parametrize("password", ["correct horse", "kJ8fLq2x", "a-good-password", "ein schönes Wort"])
 def test_accepts_unrelated_words_and_random_characters(password: str) -> None:
-    assert accounts.hash_password("alice", password).startswith("$argon2id$")
+    assert users.hash_password("alice", password).startswith("$argon2id$")
 
 
 @pytest.mark.parametrize("password", ["4@8({[<369&!1|0$5+7%2" * 12, "aA4@" * 64, "1" * 256, "İ" * 256])
@@ -77,6 +77,6 @@ def test_the_time_that_a_long_password_takes_is_bounded(password: str) -> None:
 
 def test_a_common_password_that_was_set_earlier_still_signs_in(desk: Desk, app: Flask) -> None:
     desk.add_user("alice", "viewer")
-    desk.sql("UPDATE accounts SET password_hash = %s", accounts.HASHER.hash("password"))
+    desk.sql("UPDATE accounts SET password_hash = %s", users.HASHER.hash("password"))
     with app.app_context():
-        assert accounts.password_matches("alice", "password") is not None
+        assert users.password_matches("alice", "password") is not None

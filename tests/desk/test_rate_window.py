@@ -16,9 +16,10 @@ import psycopg
 import pytest
 from flask import Flask
 
-from app.desk import config, orders
-from app.desk.actor import Actor
-from app.desk.transaction import ENGINE_LOCKS
+from app.db.transaction import ENGINE_LOCKS
+from app.services.actor import Actor
+from app.services.orders import submit
+from app.services.trading import config
 from tests.desk.orders import Act, account, new_order
 from tests.serving import TESTER, Desk
 
@@ -32,7 +33,7 @@ def engine(desk: Desk, app: Flask) -> Actor:
     with app.app_context():
         limits = {"order_rate": {"max_orders": 1, "per_seconds": SECONDS}}
         config.replace(TESTER, limits, expected_versions=None)
-        first, _ = orders.submit(engine, new_order(client_order_id="first"))
+        first, _ = submit.submit(engine, new_order(client_order_id="first"))
     assert first["status"] == "released"
     return engine
 
@@ -50,7 +51,7 @@ def submit_behind(engine: Actor, desk: Desk, app: Flask, during: str) -> tuple[d
     """The order that waited for the engine lock while the statement `during` ran, and the time before the lock was
     released."""
     with holding_the_lock_of(engine, desk) as connection:
-        second = Act(app, lambda: orders.submit(engine, new_order(client_order_id="second")))
+        second = Act(app, lambda: submit.submit(engine, new_order(client_order_id="second")))
         assert second.waits(desk)
         connection.execute(during)
         [(released_after,)] = connection.execute("SELECT clock_timestamp()").fetchall()

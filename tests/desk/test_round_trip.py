@@ -18,12 +18,11 @@ from psycopg import errors
 from sqlalchemy import Pool
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app import round_trip
-from app.desk import transaction
-from app.desk.transaction import CREDENTIALS, DECISIONS, _first_statement
+from app.db import statements, transaction
+from app.db.pool import Taken
+from app.db.statements import Line, Statement
+from app.db.transaction import CREDENTIALS, DECISIONS, _first_statement
 from app.extensions import db
-from app.round_trip import Line, Statement
-from app.shelf import Taken
 from tests.at_once import until
 from tests.database import connect
 from tests.serving import Desk
@@ -146,7 +145,7 @@ class TestTaken:
         def interrupted(wire: object) -> Any:
             raise error
 
-        monkeypatch.setattr(round_trip, "execute", interrupted)
+        monkeypatch.setattr(statements, "execute", interrupted)
         with pytest.raises(error):
             taken.line.ask(b"BEGIN; UPDATE risk_configs SET version = 7; SELECT 'of somebody else'")
         monkeypatch.undo()
@@ -165,7 +164,7 @@ class TestTaken:
         def interrupted(wire: object) -> Any:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(round_trip, "execute", interrupted)
+        monkeypatch.setattr(statements, "execute", interrupted)
         with pytest.raises(KeyboardInterrupt):
             taken.give_back()
         monkeypatch.undo()

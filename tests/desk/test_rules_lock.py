@@ -13,14 +13,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from app import accounts, sessions, sign_in
-from app.desk import config, lockouts
-from app.desk.errors import Conflict, NotFound, TooManyTries
-from app.desk.transaction import RULES_LOCK, changing_rules, noting, recording
-from app.domain.lifecycle import LockoutType
-from app.domain.risk import TradingMode
+from app.db.transaction import RULES_LOCK, changing_rules, noting, recording
+from app.domain.order_status import LockoutType
+from app.domain.risk_config import TradingMode
 from app.domain.roles import Role
-from app.sign_in_throttle import TooManyAtOnce
+from app.services.accounts import login, sessions, users
+from app.services.accounts.login_throttle import TooManyAtOnce
+from app.services.errors import Conflict, NotFound, TooManyTries
+from app.services.trading import config, lockouts
 from tests.at_once import in_time, timed, until
 from tests.conftest import Api
 from tests.database import connect
@@ -80,7 +80,7 @@ def test_it_is_not_acknowledged_while_somebody_decides_by_the_old_rules(desk: De
 @pytest.mark.usefixtures("any_machine")
 def test_nobody_decides_while_the_rules_change(desk: Desk, app: Flask) -> None:
     with holder(desk, kind=""):
-        act = Act(app, lambda: accounts.add_token(TESTER, "engine", Role.ENGINE))
+        act = Act(app, lambda: users.add_token(TESTER, "engine", Role.ENGINE))
         assert act.waits(desk)
     assert "." in act.done()
 
@@ -197,7 +197,7 @@ def test_a_holder_who_stalls_is_cut_off_and_a_stop_is_acknowledged_in_time(
 def test_a_halt_does_not_wait_for_those_who_try_to_sign_in(desk: Desk, app: Flask, operator: Api) -> None:
     with app.app_context(), noting() as session:
         session.execute(text("SELECT pg_advisory_xact_lock(hashtext('sign_in_attempts'))"))
-        act = Act(app, lambda: sign_in.sign_in("x", "y", address="1.2.3.4", device_names={}, request_id="r"))
+        act = Act(app, lambda: login.sign_in("x", "y", address="1.2.3.4", device_names={}, request_id="r"))
         assert act.waits(desk)
         assert operator.put("/mode", {"trading_mode": "disabled"}).status_code == 200
     act.done()
@@ -252,7 +252,7 @@ def test_strangers_who_try_to_sign_in_leave_the_connections_to_others(
     with connect(desk.database) as other:
         other.execute("SELECT pg_advisory_lock(hashtext('sign_in_attempts'))")
         tries = [
-            Act(app, lambda: sign_in.sign_in("x", "y", address="1.2.3.4", device_names={}, request_id="r"))
+            Act(app, lambda: login.sign_in("x", "y", address="1.2.3.4", device_names={}, request_id="r"))
             for _ in range(12)
         ]
         assert tries[0].waits(desk) or tries[1].waits(desk)

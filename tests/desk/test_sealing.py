@@ -17,12 +17,14 @@ from flask import Flask
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from app.desk import audit, config, sealing
-from app.desk.errors import Invalid
-from app.desk.sealing import START, Head, Verdict
-from app.desk.transaction import recording
-from app.domain.risk import TradingMode
-from app.embedded import _programs
+from app.db.embedded import _programs
+from app.db.transaction import recording
+from app.domain.risk_config import TradingMode
+from app.services.audit import log
+from app.services.audit import seal as sealing
+from app.services.audit.seal import START, Head, Verdict
+from app.services.errors import Invalid
+from app.services.trading import config
 from tests.at_once import at_once, in_one_of_three, results_of, timed, until
 from tests.commands import COUNTERSIGN, on_database
 from tests.database import connect, new_database
@@ -43,7 +45,7 @@ class Record:
 
     def add(self, number: int) -> None:
         with self.app.app_context(), recording() as session:
-            audit.record(
+            log.record(
                 session,
                 TESTER,
                 "config.replace",
@@ -388,7 +390,7 @@ def test_an_event_that_is_committed_late_is_not_passed_over(record: Record) -> N
 
     def late() -> None:
         with record.app.app_context(), recording() as session:
-            audit.record(session, TESTER, "mode.change", "late")
+            log.record(session, TESTER, "mode.change", "late")
             written.set()
             assert go.wait(10)
 
@@ -423,11 +425,11 @@ def test_no_event_is_passed_over_while_many_write_and_several_seal(record: Recor
             with record.app.app_context():
                 try:
                     with recording() as session:
-                        audit.record(session, TESTER, "mode.change", str(seed))
+                        log.record(session, TESTER, "mode.change", str(seed))
                         time.sleep(chance.choice([0, 0, 0.005, 0.03]))
                         if chance.random() < 0.2:
                             raise ZeroDivisionError
-                        audit.record(session, TESTER, "mode.change", str(seed))
+                        log.record(session, TESTER, "mode.change", str(seed))
                 except ZeroDivisionError:
                     continue
             written += 2
@@ -461,7 +463,7 @@ def test_sealing_keeps_nobody_waiting_for_long(record: Record) -> None:
 
         def stall() -> None:
             with record.app.app_context(), recording() as session:
-                audit.record(session, TESTER, "mode.change", "stalled")
+                log.record(session, TESTER, "mode.change", "stalled")
                 written.set()
                 assert go.wait(30)
 
@@ -539,7 +541,7 @@ def test_the_settings_of_a_session_change_nothing(sealed: Record, tmp_path: Path
             assert sealing.verify(sealed.head()) == Verdict(9, sealed.head())
             with recording() as session:
                 session.execute(text("SET LOCAL timezone = 'America/St_Johns'"))
-                audit.record(session, TESTER, "mode.change", "s", before={"x": 1})
+                log.record(session, TESTER, "mode.change", "s", before={"x": 1})
             assert sealing.seal() is not None
     finally:
         sealed.desk.sql(f'ALTER DATABASE "{name}" RESET ALL')

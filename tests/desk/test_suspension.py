@@ -10,12 +10,13 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from app import accounts, people, sign_in
-from app.desk import approvals, lockouts, orders
-from app.desk.actor import Actor
-from app.desk.errors import Conflict, Decided, DeskError, Forbidden, Invalid, NotFound
-from app.domain.lifecycle import LockoutType
+from app.domain.order_status import LockoutType
 from app.domain.roles import Role
+from app.services.accounts import admin, login, users
+from app.services.actor import Actor
+from app.services.errors import Conflict, Decided, DeskError, Forbidden, Invalid, NotFound
+from app.services.orders import approvals, submit
+from app.services.trading import lockouts
 from tests.at_once import at_once
 from tests.conftest import Api
 from tests.desk.orders import Act, actor_of, let_expire, moves, new_order, place_waiting, transaction, written
@@ -70,7 +71,7 @@ def owned(desk: Desk, app: Flask) -> Owned:
 class TestDeactivation:
     def test_suspends_every_account_that_the_person_owns(self, owned: Owned, desk: Desk) -> None:
         desk.add_token("adas", "engine", owner="ada")
-        done = owned.do(people.deactivate, TESTER, "olga")
+        done = owned.do(admin.deactivate, TESTER, "olga")
         assert {each.name for each in done.stopped} == owned.suspended() == set(NAMES)
         assert owned.events() == [
             ("account.deactivate", "olga"),
@@ -83,7 +84,7 @@ class TestDeactivation:
         [late] = place_waiting(desk, actor_of(desk, "bot"), 1)
         let_expire(desk, late)
         [other] = place_waiting(desk, actor_of(desk, "adas"), 1)
-        done = owned.do(people.deactivate, TESTER, "olga")
+        done = owned.do(admin.deactivate, TESTER, "olga")
         assert [(each.name, each.pending) for each in done.stopped if each.role is Role.ENGINE] == [("bot", 3)]
         assert [written(desk, id_) for id_ in (*mine, late, other)] == [
             *["canceled"] * 3,
@@ -96,7 +97,7 @@ class TestDeactivation:
 
     def test_refuses_their_tokens_and_says_why(self, owned: Owned) -> None:
         body = {"client_order_id": "a", "ticker": "A", "side": "buy", "qty": "1", "type": "market"}
-        owned.do(people.deactivate, TESTER, "olga")
+        owned.do(admin.deactivate, TESTER, "olga")
         for name in NAMES:
             answer = owned.client(name).get("/mode")
             assert (answer.status_code, answer.json["code"]) == (403, "account_suspended"), name
@@ -110,37 +111,37 @@ class TestDeactivation:
         """Streams and waits look their credentials up again this way."""
         token_id = owned.tokens["reader"].partition(".")[0]
         with transaction(desk) as connection:
-            assert sign_in.roles_of(connection, [token_id]) == {token_id: Role.VIEWER}
-        owned.do(people.deactivate, TESTER, "olga")
+            assert login.roles_of(connection, [token_id]) == {token_id: Role.VIEWER}
+        owned.do(admin.deactivate, TESTER, "olga")
         with transaction(desk) as connection:
-            assert sign_in.roles_of(connection, [token_id]) == {}
+            assert login.roles_of(connection, [token_id]) == {}
 
     def test_gives_suspended_accounts_no_tokens(self, owned: Owned) -> None:
-        owned.do(people.deactivate, TESTER, "olga")
+        owned.do(admin.deactivate, TESTER, "olga")
         with pytest.raises(Conflict) as refused:
-            owned.do(accounts.add_token, TESTER, "bot", Role.ENGINE)
+            owned.do(users.add_token, TESTER, "bot", Role.ENGINE)
         assert refused.value.code == "account_suspended"
 
     def test_names_nobody_deactivated_as_an_owner(self, owned: Owned) -> None:
-        owned.do(people.deactivate, TESTER, "olga")
+        owned.do(admin.deactivate, TESTER, "olga")
         with pytest.raises(Invalid, match="olga is deactivated"):
-            owned.do(lambda: accounts.add_token(TESTER, "new", Role.ENGINE, owner="olga"))
+            owned.do(lambda: users.add_token(TESTER, "new", Role.ENGINE, owner="olga"))
 
     def test_of_the_engine_itself_cancels_its_pending_orders(self, owned: Owned, desk: Desk) -> None:
         [order] = place_waiting(desk, actor_of(desk, "bot"), 1)
-        [stopped] = owned.do(people.deactivate, TESTER, "bot").stopped
+        [stopped] = owned.do(admin.deactivate, TESTER, "bot").stopped
         assert (stopped.name, stopped.pending, written(desk, order)) == ("bot", 1, "canceled")
 
     def test_reactivation_resumes_them(self, owned: Owned) -> None:
-        owned.do(people.deactivate, TESTER, "olga")
-        done = owned.do(people.reactivate, TESTER, "olga")
+        owned.do(admin.deactivate, TESTER, "olga")
+        done = owned.do(admin.reactivate, TESTER, "olga")
         assert set(done.resumed) == set(NAMES)
         assert owned.suspended() == set()
         assert owned.client("bot").get("/mode").status_code == 200
 
     def test_is_listed_before_it_is_done(self, owned: Owned, desk: Desk) -> None:
         place_waiting(desk, actor_of(desk, "bot"), 2)
-        found = owned.do(people.preview, "olga", None)
+        found = owned.do(admin.preview, "olga", None)
         assert [(each.name, each.pending) for each in found] == [
             *[("administering", 0), ("bot", 2)],
             *[("operating", 0), ("reader", 0)],
@@ -157,34 +158,34 @@ class TestDemotion:
         self, owned: Owned, desk: Desk, role: Role, suspended: set[str]
     ) -> None:
         [order] = place_waiting(desk, actor_of(desk, "bot"), 1)
-        assert {each.name for each in owned.do(people.preview, "olga", role)} == suspended
-        done = owned.do(people.set_role, TESTER, "olga", role)
+        assert {each.name for each in owned.do(admin.preview, "olga", role)} == suspended
+        done = owned.do(admin.set_role, TESTER, "olga", role)
         assert {each.name for each in done.stopped} == owned.suspended() == suspended
         assert written(desk, order) == ("canceled" if "bot" in suspended else "pending_approval")
 
     def test_promotion_resumes_what_the_new_role_is_high_enough_for(self, owned: Owned) -> None:
-        owned.do(people.set_role, TESTER, "olga", Role.VIEWER)
-        assert set(owned.do(people.set_role, TESTER, "olga", Role.OPERATOR).resumed) == {"bot", "operating"}
+        owned.do(admin.set_role, TESTER, "olga", Role.VIEWER)
+        assert set(owned.do(admin.set_role, TESTER, "olga", Role.OPERATOR).resumed) == {"bot", "operating"}
         assert owned.suspended() == {"administering"}
-        assert owned.do(people.set_role, TESTER, "olga", Role.ADMIN).resumed == ["administering"]
+        assert owned.do(admin.set_role, TESTER, "olga", Role.ADMIN).resumed == ["administering"]
 
     def test_a_promotion_suspends_nothing(self, desk: Desk, app: Flask) -> None:
         """Not even a script that an admin gave to a person of a lower role."""
         owned = Owned(desk, app, "viewer")
-        owned.do(people.set_role, TESTER, "olga", Role.OPERATOR)
+        owned.do(admin.set_role, TESTER, "olga", Role.OPERATOR)
         assert owned.suspended() == set()
 
     def test_of_a_deactivated_person_resumes_nothing(self, owned: Owned) -> None:
-        owned.do(people.set_role, TESTER, "olga", Role.OPERATOR)
-        owned.do(people.deactivate, TESTER, "olga")
-        assert owned.do(people.set_role, TESTER, "olga", Role.ADMIN).resumed == []
+        owned.do(admin.set_role, TESTER, "olga", Role.OPERATOR)
+        owned.do(admin.deactivate, TESTER, "olga")
+        assert owned.do(admin.set_role, TESTER, "olga", Role.ADMIN).resumed == []
         assert owned.suspended() == set(NAMES)
-        assert set(owned.do(people.reactivate, TESTER, "olga").resumed) == set(NAMES)
+        assert set(owned.do(admin.reactivate, TESTER, "olga").resumed) == set(NAMES)
 
     def test_and_reactivation_with_a_lower_role_resumes_the_rest(self, owned: Owned) -> None:
-        owned.do(people.deactivate, TESTER, "olga")
-        owned.do(people.set_role, TESTER, "olga", Role.VIEWER)
-        assert owned.do(people.reactivate, TESTER, "olga").resumed == ["reader"]
+        owned.do(admin.deactivate, TESTER, "olga")
+        owned.do(admin.set_role, TESTER, "olga", Role.VIEWER)
+        assert owned.do(admin.reactivate, TESTER, "olga").resumed == ["reader"]
         assert owned.suspended() == set(NAMES) - {"reader"}
 
 
@@ -196,44 +197,44 @@ class TestChangeOfOwner:
 
     def test_by_an_admin_who_does_not_control_it(self, owned: Owned, ada: Actor, desk: Desk) -> None:
         desk.add_user("bob", "operator")
-        assert owned.do(people.change_owner, ada, "bot", "BOB").changed
+        assert owned.do(admin.change_owner, ada, "bot", "BOB").changed
         [(before, after, actor)] = desk.sql(
             "SELECT before, after, actor FROM audit_events WHERE action = 'account.change_owner'"
         )
         assert (before, after, actor) == ({"owner": "olga"}, {"owner": "bob"}, "ada")
-        assert not owned.do(people.change_owner, ada, "bot", "bob").changed
+        assert not owned.do(admin.change_owner, ada, "bot", "bob").changed
 
     def test_resumes_it_and_cancels_nothing_any_more(self, owned: Owned, ada: Actor, desk: Desk) -> None:
-        owned.do(people.deactivate, TESTER, "olga")
-        assert owned.do(people.change_owner, ada, "bot", "ada").resumed == ["bot"]
+        owned.do(admin.deactivate, TESTER, "olga")
+        assert owned.do(admin.change_owner, ada, "bot", "ada").resumed == ["bot"]
         assert owned.client("bot").get("/mode").status_code == 200
-        owned.do(people.reactivate, TESTER, "olga")
-        owned.do(people.deactivate, TESTER, "olga")
+        owned.do(admin.reactivate, TESTER, "olga")
+        owned.do(admin.deactivate, TESTER, "olga")
         assert "bot" not in owned.suspended()
 
     def test_to_oneself_takes_the_right_to_approve_away(self, owned: Owned, ada: Actor, desk: Desk) -> None:
         [order] = place_waiting(desk, actor_of(desk, "bot"), 1)
-        owned.do(people.change_owner, ada, "bot", "ada")
+        owned.do(admin.change_owner, ada, "bot", "ada")
         with pytest.raises(Forbidden) as refused:
             owned.do(approvals.approve, ada, UUID(order), None)
         assert refused.value.code == "own_engine"
         with pytest.raises(Forbidden) as refused:
-            owned.do(people.change_owner, ada, "bot", "olga")
+            owned.do(admin.change_owner, ada, "bot", "olga")
         assert refused.value.code == "controls_account"
 
     @pytest.mark.parametrize("how", ["owner", "creator", "creator of a token", "of the owner"])
     def test_not_by_an_admin_who_controls_it(self, owned: Owned, ada: Actor, desk: Desk, how: str) -> None:
         desk.add_user("bob", "admin")
         if how == "owner":
-            owned.do(people.change_owner, TESTER, "bot", "ada")
+            owned.do(admin.change_owner, TESTER, "bot", "ada")
         elif how == "creator of a token":
-            owned.do(accounts.add_token, ada, "bot", Role.ENGINE)
+            owned.do(users.add_token, ada, "bot", Role.ENGINE)
         elif how == "creator":
             desk.sql("UPDATE accounts SET created_by_id = %s WHERE name = 'bot'", ada.account_id)
         else:
-            owned.do(people.reset_password, ada, "olga", "battery staple correct")
+            owned.do(admin.reset_password, ada, "olga", "battery staple correct")
         with pytest.raises(Forbidden) as refused:
-            owned.do(people.change_owner, ada, "bot", "bob")
+            owned.do(admin.change_owner, ada, "bot", "bob")
         assert refused.value.code == "controls_account"
         [(owner,)] = desk.sql(
             "SELECT o.name FROM accounts a JOIN accounts o ON o.id = a.owner_id WHERE a.name = 'bot'"
@@ -243,9 +244,9 @@ class TestChangeOfOwner:
     @pytest.mark.parametrize("account", ["bot", "operating", "administering"])
     def test_not_to_a_role_that_is_too_low(self, owned: Owned, ada: Actor, desk: Desk, account: str) -> None:
         desk.add_user("vera", "viewer")
-        owned.do(people.deactivate, TESTER, "olga")
+        owned.do(admin.deactivate, TESTER, "olga")
         with pytest.raises(Invalid, match="too low"):
-            owned.do(people.change_owner, ada, account, "vera")
+            owned.do(admin.change_owner, ada, account, "vera")
         assert account in owned.suspended()
 
     @pytest.mark.parametrize(
@@ -262,14 +263,14 @@ class TestChangeOfOwner:
         self, owned: Owned, ada: Actor, desk: Desk, account: str, owner: str, error: type[DeskError]
     ) -> None:
         desk.add_user("gone", "admin")
-        owned.do(people.deactivate, TESTER, "gone")
+        owned.do(admin.deactivate, TESTER, "gone")
         with pytest.raises(error):
-            owned.do(people.change_owner, ada, account, owner)
+            owned.do(admin.change_owner, ada, account, owner)
 
     def test_not_by_an_admin_who_was_demoted(self, owned: Owned, ada: Actor) -> None:
-        owned.do(people.set_role, TESTER, "ada", Role.OPERATOR)
+        owned.do(admin.set_role, TESTER, "ada", Role.OPERATOR)
         with pytest.raises(Forbidden):
-            owned.do(people.change_owner, ada, "bot", "ada")
+            owned.do(admin.change_owner, ada, "bot", "ada")
 
 
 class TestRaces:
@@ -281,7 +282,7 @@ class TestRaces:
         bob = actor_of(desk, "bob")
         results = at_once(
             *(on(owned.app, lambda id_=id_: approvals.approve(bob, UUID(id_), None)) for id_ in ids),  # type: ignore[misc]
-            on(owned.app, lambda: people.deactivate(TESTER, "olga")),
+            on(owned.app, lambda: admin.deactivate(TESTER, "olga")),
         )
         *decisions, done = results
         released = [isinstance(each, dict) for each in decisions].count(True)
@@ -295,7 +296,7 @@ class TestRaces:
     def test_an_order_that_waits_for_the_rules_meanwhile_is_refused(self, owned: Owned, desk: Desk) -> None:
         bot = owned.actor("bot")
         with holder(desk, "") as other:
-            submitting = Act(owned.app, lambda: orders.submit(bot, new_order()))
+            submitting = Act(owned.app, lambda: submit.submit(bot, new_order()))
             assert submitting.waits(desk)
             other.execute("UPDATE accounts SET suspended_at = now() WHERE name = 'bot'")
         refused = submitting.done()
@@ -312,7 +313,7 @@ class TestRaces:
             other.execute(KEPT, [order])
             approval = Act(owned.app, lambda: approvals.approve(script, UUID(order), None))
             assert approval.waits(desk, "transactionid")
-            demotion = Act(owned.app, lambda: people.set_role(TESTER, "olga", Role.VIEWER))
+            demotion = Act(owned.app, lambda: admin.set_role(TESTER, "olga", Role.VIEWER))
             demotion.done()
         refused = approval.done()
         assert isinstance(refused, Forbidden)

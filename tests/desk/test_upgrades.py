@@ -12,12 +12,12 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app import schema
+from app.db import migrate
 from app.settings import SettingsError
 from tests.database import connect, new_database
 from tests.desk.catalog import catalog
 
-REVISIONS = [script.revision for script in ScriptDirectory(str(schema.migrations())).walk_revisions()]
+REVISIONS = [script.revision for script in ScriptDirectory(str(migrate.migrations())).walk_revisions()]
 # One of each kind, as the desk of any version has written them.
 ORDERS = """
     INSERT INTO orders (account_id, engine, client_order_id, ticker, side, qty, type, time_in_force, trading_mode,
@@ -36,7 +36,7 @@ def upgrade_to(revision: str, url: URL, monkeypatch: pytest.MonkeyPatch) -> None
     upgrade = command.upgrade
     with monkeypatch.context() as earlier:
         earlier.setattr(command, "upgrade", lambda config, head: upgrade(config, revision))
-        schema.upgrade(url)
+        migrate.upgrade(url)
 
 
 def test_it_gives_way_to_whoever_is_at_work_and_tries_again(
@@ -44,7 +44,7 @@ def test_it_gives_way_to_whoever_is_at_work_and_tries_again(
 ) -> None:
     """Somebody who reads a table, as a dump does, would otherwise have every request wait behind the migration."""
     waited = threading.Event()
-    monkeypatch.setattr(schema, "PATIENCE", "200ms")
+    monkeypatch.setattr(migrate, "PATIENCE", "200ms")
     with new_database(postgres_server) as url, connect(url) as other, app.app_context():
         upgrade_to("0008", url, monkeypatch)
         other.execute("BEGIN")
@@ -61,7 +61,7 @@ def test_it_gives_way_to_whoever_is_at_work_and_tries_again(
             waited.set()
 
         monkeypatch.setattr(time, "sleep", between)
-        schema.upgrade(url)
+        migrate.upgrade(url)
         assert waited.is_set()
         assert catalog(url) == catalog(migrated)
 
@@ -69,14 +69,14 @@ def test_it_gives_way_to_whoever_is_at_work_and_tries_again(
 def test_where_nobody_lets_go_it_says_so_and_changes_nothing_more(
     app: Flask, postgres_server: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "PATIENCE", "50ms")
-    monkeypatch.setattr(schema, "BETWEEN", 0.0)
+    monkeypatch.setattr(migrate, "PATIENCE", "50ms")
+    monkeypatch.setattr(migrate, "BETWEEN", 0.0)
     with new_database(postgres_server) as url, connect(url) as other, app.app_context():
         upgrade_to("0008", url, monkeypatch)
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM accounts")
         with pytest.raises(SettingsError, match="in use"):
-            schema.upgrade(url)
+            migrate.upgrade(url)
 
 
 @pytest.mark.parametrize("revision", REVISIONS[1:])
@@ -94,7 +94,7 @@ def test_from_each_earlier_version(
             known = ", ".join(column.name for column in everything.description or ())
             before = connection.execute(f"SELECT {known} FROM orders ORDER BY seq").fetchall()
         connection.execute("UPDATE risk_configs SET trading_mode = 'disabled', version = 7")
-        schema.upgrade(url)
+        migrate.upgrade(url)
         assert catalog(url) == catalog(migrated)
         assert connection.execute(f"SELECT {known} FROM orders ORDER BY seq").fetchall() == before
         assert connection.execute("SELECT trading_mode, version FROM risk_configs").fetchall() == [("disabled", 7)]
@@ -107,5 +107,5 @@ def test_one_that_has_the_bounds_of_0004_under_an_older_version(
     with new_database(postgres_server) as url, connect(url) as connection, app.app_context():
         upgrade_to("0004", url, monkeypatch)
         connection.execute("UPDATE alembic_version SET version_num = '0003'")
-        schema.upgrade(url)
+        migrate.upgrade(url)
         assert catalog(url) == catalog(migrated)

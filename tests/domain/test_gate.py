@@ -12,19 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.domain.gate import (
-    Decision,
-    Desk,
-    Lockout,
-    Order,
-    Outcome,
-    ReasonCode,
-    SignalLayer,
-    blockers,
-    decide,
-)
+from app.domain.gate import Decision, Desk, Lockout, Order, Outcome, ReasonCode, SignalLayer, blockers, decide
 from app.domain.instruments import Multipliers, instrument
-from app.domain.risk import (
+from app.domain.risk_config import (
     ConfigInvalid,
     Instruments,
     OperatorApproval,

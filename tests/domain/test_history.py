@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.history import HOUR, HOURS, hours_until, percentile
+from app.domain.last_day import HOUR, HOURS, hours_until, percentile
 
 values = st.lists(st.floats(0, 1e6), min_size=1, max_size=50).map(sorted)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.lifecycle import MAX_LOCKOUT_MINUTES, MIN_LOCKOUT_MINUTES, LockoutType, lockout_is_active
+from app.domain.order_status import MAX_LOCKOUT_MINUTES, MIN_LOCKOUT_MINUTES, LockoutType, lockout_is_active
 from tests.domain.instants import NOW, TABLE
 
 instants = st.datetimes(datetime(2000, 1, 1), datetime(2900, 1, 1), timezones=st.just(UTC))

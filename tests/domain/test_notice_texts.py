@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.domain.notices import (
+from app.domain.notifications import (
     LONGEST_BODY,
     LONGEST_TITLE,
     NAMED,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain import one_time
-from app.domain.one_time import read_code, read_recovery_code, show_recovery_code, steps_at
+from app.domain import totp
+from app.domain.totp import read_code, read_recovery_code, show_recovery_code, steps_at
 
 INSTANTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 RFC_6238 = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # appendix B: "12345678901234567890"
@@ -40,7 +40,7 @@ def test_a_code_of_a_telephone_counts_when_its_clock_is_not_further_off_than_a_s
 ) -> None:
     shown = pyotp.TOTP(RFC_6238).at(now + timedelta(seconds=seconds))
     good = [pyotp.TOTP(RFC_6238).generate_otp(step) for step in steps_at(now, 0)]
-    if abs(seconds) <= one_time.STEP_SECONDS:
+    if abs(seconds) <= totp.STEP_SECONDS:
         assert any(hmac.compare_digest(shown, code) for code in good)
     steps_apart = (int(now.timestamp()) + seconds) // 30 - int(now.timestamp()) // 30
     if abs(steps_apart) > 1:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.lifecycle import MOVES, Mover, OrderStatus, is_final, is_legal, status_at
+from app.domain.order_status import MOVES, Mover, OrderStatus, is_final, is_legal, status_at
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.domain.instruments import Multipliers
-from app.domain.risk import (
+from app.domain.risk_config import (
     ConfigInvalid,
     OperatorApproval,
     OrderRate,

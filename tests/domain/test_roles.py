@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.desk.actor import Actor
-from app.desk.errors import Forbidden
 from app.domain.roles import PEOPLE_ROLES, RIGHTS, Act, Role, may
+from app.services.actor import Actor
+from app.services.errors import Forbidden
 
 YES, NO = True, False
 

@@ -16,7 +16,7 @@ import httpx
 import psutil
 from sqlalchemy.engine import make_url
 
-from app.embedded import EmbeddedPostgres
+from app.db.embedded import EmbeddedPostgres
 from app.settings import PROJECT
 from tests.at_once import until
 from tests.commands import bare

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.desk.actor import Actor
+from app.services.actor import Actor
 from tests.desk.orders import account
 from tests.notices.receiver import Receiver, receiving
 from tests.serving import Desk

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import messenger
-from app.domain.notices import Message, trial
-from app.messenger import Address, Messenger, NotTold, addresses
+from app.domain.notifications import Message, trial
+from app.services.notifications import apprise
+from app.services.notifications.apprise import Address, Messenger, NotTold, addresses
 from app.settings import PROJECT, Settings, SettingsError
 from tests.at_once import at_once, results_of, until
 from tests.notices.receiver import Receiver
@@ -34,7 +34,7 @@ def made() -> Iterator[Messenger]:
 def children() -> list[psutil.Process]:
     """The processes with Apprise in them."""
     found = psutil.Process().children()
-    return [one for one in found if str(messenger.PROGRAM) in cmdline(one)]
+    return [one for one in found if str(apprise.PROGRAM) in cmdline(one)]
 
 
 def cmdline(process: psutil.Process) -> list[str]:
@@ -62,7 +62,7 @@ def test_one_process_serves_many_and_goes_when_it_is_not_needed(
     assert len(children()) == 1
     made.rest()
     assert len(children()) == 1
-    monkeypatch.setattr(messenger, "IDLE", 0.0)
+    monkeypatch.setattr(apprise, "IDLE", 0.0)
     made.rest()
     until(lambda: not children())
     made.tell(address(receiver), HELLO)
@@ -143,7 +143,7 @@ def test_it_ends_when_whoever_started_it_is_killed(receiver: Receiver) -> None:
     """Also where it is just waiting for a receiver that hangs."""
     receiver.hangs = True
     program = (
-        "from app.messenger import *; from app.domain.notices import trial\n"
+        "from app.services.notifications.apprise import *; from app.domain.notifications import trial\n"
         f"Messenger(600).tell(Address('x', {receiver.url()!r} + '?rto=600'), trial(1))"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT)
@@ -157,7 +157,8 @@ def test_it_ends_when_whoever_started_it_is_killed(receiver: Receiver) -> None:
 def test_apprise_is_never_loaded_where_the_desk_is() -> None:
     """It would cost every worker 40 MB, and the one that leads half a second in which nobody is answered."""
     program = (
-        "import sys, app, app.cli, app.keeper, app.notifier, app.messenger\n"
+        "import sys, app, app.cli, app.server.background, app.server.notifier\n"
+        "import app.services.notifications.apprise\n"
         "sys.exit(any(name.split('.')[0] == 'apprise' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == 0
@@ -210,17 +211,17 @@ def test_settings_do_not_show_addresses() -> None:
 
 def test_an_address_that_apprise_cannot_read_is_named_by_its_place() -> None:
     with pytest.raises(SettingsError) as refused:
-        messenger.check(["json://127.0.0.1/a", "slack://hush"])
+        apprise.check(["json://127.0.0.1/a", "slack://hush"])
     assert str(refused.value) == "NOTIFY_URLS: address 2 (slack://…): Apprise cannot read this address"
-    messenger.check(["json://127.0.0.1/a"])
-    messenger.check([])
+    apprise.check(["json://127.0.0.1/a"])
+    apprise.check([])
 
 
 def test_without_apprise_nobody_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messenger, "find_spec", lambda name: None)
-    messenger.check([])
+    monkeypatch.setattr(apprise, "find_spec", lambda name: None)
+    apprise.check([])
     with pytest.raises(SettingsError, match=r"^NOTIFY_URLS is set, but Apprise is not installed: "):
-        messenger.check(["json://127.0.0.1/a"])
+        apprise.check(["json://127.0.0.1/a"])
 
 
 def test_where_apprise_is_broken_it_is_said(

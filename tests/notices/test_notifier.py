@@ -16,14 +16,16 @@ from typing import Any, NoReturn
 import pytest
 from flask import Flask
 
-from app import notifier as telling
-from app.desk import config, notices, orders
-from app.desk.actor import Actor
-from app.domain.notices import Message
-from app.domain.risk import TradingMode
+from app.domain.notifications import Message
+from app.domain.risk_config import TradingMode
 from app.extensions import db
-from app.messenger import Address, Messenger, NotTold
-from app.notifier import Notifier, backoff
+from app.server import notifier as telling
+from app.server.notifier import Notifier, backoff
+from app.services.actor import Actor
+from app.services.notifications import outbox
+from app.services.notifications.apprise import Address, Messenger, NotTold
+from app.services.orders import submit
+from app.services.trading import config
 from tests.at_once import until
 from tests.desk.orders import new_order, transaction
 from tests.notices.receiver import Receiver
@@ -87,7 +89,7 @@ def test_an_order_that_waits_is_told_with_a_link(
 ) -> None:
     notifier = teller(receiver.url())
     with app.app_context():
-        orders.submit(engine, new_order())
+        submit.submit(engine, new_order())
     turns(app, desk, notifier, lambda: receiver.messages)
     [message] = receiver.messages
     assert message["title"] == "[PAPER] waits: buy 10 AAPL"
@@ -100,13 +102,13 @@ def test_an_order_is_told_again_when_its_deadline_is_near_and_when_it_is_over(
 ) -> None:
     notifier = teller(receiver.url(), NOTIFY_BEFORE_EXPIRY="120")
     with app.app_context():
-        order = orders.submit(engine, new_order())[0]["id"]
+        order = submit.submit(engine, new_order())[0]["id"]
     turns(app, desk, notifier, lambda: len(receiver.messages) == 1)
     desk.sql("UPDATE orders SET created_at = created_at - interval '1 h', expires_at = now() + interval '100 s'")
     turns(app, desk, notifier, lambda: len(receiver.messages) == 2)
     desk.sql("UPDATE orders SET expires_at = clock_timestamp()")
     with app.app_context():
-        orders.get(TESTER, order)
+        submit.get(TESTER, order)
     turns(app, desk, notifier, lambda: len(receiver.messages) == 3)
     assert [title.split("] ")[1] for title in receiver.titles] == [
         *("waits: buy 10 AAPL", "about to expire: buy 10 AAPL", "expired: buy 10 AAPL")
@@ -119,7 +121,7 @@ def test_two_hundred_that_wait_are_one_message(
     notifier = teller(receiver.url())
     with app.app_context():
         for _ in range(200):
-            orders.submit(engine, new_order())
+            submit.submit(engine, new_order())
     turns(app, desk, notifier, lambda: receiver.messages)
     until(lambda: undelivered(desk) == 0)
     turn(app, notifier)
@@ -187,7 +189,7 @@ def test_many_who_are_to_be_told_at_once_leave_connections_to_others(
 ) -> None:
     notifier = teller(*[f"json://127.0.0.1:9/{number}" for number in range(10)])
     with app.app_context():
-        orders.submit(engine, new_order())
+        submit.submit(engine, new_order())
     desk.sql("UPDATE orders SET status = 'released', decided_at = now(), decided_by = 'olga'")
     desk.sql("UPDATE notices SET created_at = created_at - interval '5 s'")
     at_it = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -269,7 +271,7 @@ def test_one_that_was_held_up_after_its_claim_leaves_it_to_the_next(
     halt(app)
     monkeypatch.setattr(telling, "FRESH", -1.0)
     with app.app_context():
-        [key] = notices.due()
+        [key] = outbox.due()
         notifier._tell(key)
     assert (receiver.knocks, undelivered(desk)) == (0, 1)
 

@@ -15,12 +15,16 @@ from psycopg import errors
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from app.desk import approvals, audit, config, lockouts, moves, notices, orders
-from app.desk.actor import Actor
-from app.desk.transaction import noting, recording
-from app.domain.lifecycle import LockoutType
-from app.domain.notices import Digest, Kind, warn_from
-from app.domain.risk import TradingMode
+from app.db.transaction import noting, recording
+from app.domain.notifications import Digest, Kind, warn_from
+from app.domain.order_status import LockoutType
+from app.domain.risk_config import TradingMode
+from app.services.actor import Actor
+from app.services.audit import log
+from app.services.notifications import outbox
+from app.services.orders import approvals, transitions
+from app.services.orders import submit as orders
+from app.services.trading import config, lockouts
 from tests.at_once import results_of
 from tests.desk.orders import SWEEPER, let_expire, new_order, place_waiting, transaction
 from tests.serving import TESTER, Desk
@@ -39,7 +43,7 @@ def _in_the_application(app: Flask, desk: Desk) -> Any:
 @pytest.fixture
 def told(desk: Desk) -> None:
     """There is one receiver, `a`, that is told of everything."""
-    notices.register({"a": "1 json"}, ALL)
+    outbox.register({"a": "1 json"}, ALL)
 
 
 def lock(ticker: str = "AAPL") -> None:
@@ -65,11 +69,11 @@ def let_pass(desk: Desk) -> None:
     desk.sql("UPDATE notice_receivers SET told_at = told_at - interval '1 min'")
 
 
-def claimed(desk: Desk, key: str = "a") -> tuple[notices.Claim, Digest]:
+def claimed(desk: Desk, key: str = "a") -> tuple[outbox.Claim, Digest]:
     let_pass(desk)
-    claim = notices.claim(key)
+    claim = outbox.claim(key)
     assert claim is not None
-    return claim, notices.digest(claim)[0]
+    return claim, outbox.digest(claim)[0]
 
 
 # Written with the event
@@ -100,10 +104,10 @@ def test_an_order_that_waits_is_written_down_and_none_that_the_gate_decides(desk
 
 
 def test_everybody_gets_a_row_of_their_own_for_each_event_that_they_asked_for(desk: Desk, engine: Actor) -> None:
-    notices.register({"a": "1 json"}, {Kind.HALTED, Kind.LOCKOUT})
-    notices.register({"b": "2 json"}, {Kind.LIVE, Kind.ORDER_EXPIRED, Kind.LOCKOUT})
+    outbox.register({"a": "1 json"}, {Kind.HALTED, Kind.LOCKOUT})
+    outbox.register({"b": "2 json"}, {Kind.LIVE, Kind.ORDER_EXPIRED, Kind.LOCKOUT})
     let_expire(desk, submit(engine))
-    moves.expire_due(SWEEPER)
+    transitions.expire_due(SWEEPER)
     lock()
     halt()
     config.change_mode(TESTER, TradingMode.PAPER, leaving=TradingMode.DISABLED, reason="r")
@@ -123,14 +127,14 @@ def test_every_change_of_the_mode_has_its_kind(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("told")
 def test_a_lockout_that_is_rolled_back_is_told_to_nobody(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = audit.record
+    record = log.record
 
     def records_and_fails(*args: Any, **kwargs: Any) -> None:
         record(*args, **kwargs)
         args[0].flush()
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr(audit, "record", records_and_fails)
+    monkeypatch.setattr(log, "record", records_and_fails)
     with pytest.raises(RuntimeError, match="in the middle"):
         lock()
     assert desk.sql("SELECT count(*) FROM symbol_lockouts") == [(0,)]
@@ -146,12 +150,12 @@ def test_what_is_not_committed_yet_is_not_told_and_not_lost_behind_what_is(desk:
     with transaction(desk) as slow:
         slow.execute("INSERT INTO notices (receiver, kind, subject) VALUES ('a', 'halted', 'trading_mode')")
         halt()
-        claim = notices.claim("a")
+        claim = outbox.claim("a")
         assert claim is not None
         assert len(claim.ids) == 1
-        notices.told(claim)
-        assert notices.due() == []
-    assert notices.due() == ["a"]
+        outbox.told(claim)
+        assert outbox.due() == []
+    assert outbox.due() == ["a"]
     assert undelivered(desk) == 1
 
 
@@ -164,7 +168,7 @@ def test_nobody_who_writes_waits_for_whoever_tells(desk: Desk, engine: Actor) ->
         teller.execute("SELECT * FROM notices FOR UPDATE")
         results_of(lambda: within(desk, lambda: submit(engine)), lambda: within(desk, lambda: lock("MSFT")))
         results_of(lambda: within(desk, halt))
-        assert notices.claim("a") is None, "and another leader passes over it"
+        assert outbox.claim("a") is None, "and another leader passes over it"
     assert [kind for _, kind in desk.sql(OUTBOX)].count("order_waits") == 2
 
 
@@ -177,7 +181,7 @@ def within(desk: Desk, act: Any) -> None:
 
 
 def warn(desk: Desk, seconds: int = 300) -> list[str]:
-    notices.warn(timedelta(seconds=seconds))
+    outbox.warn(timedelta(seconds=seconds))
     return [id_ for (id_,) in desk.sql("SELECT subject FROM notices WHERE kind = 'order_expiring' ORDER BY id")]
 
 
@@ -195,7 +199,7 @@ def test_an_order_whose_deadline_is_near_is_written_down_once(desk: Desk, engine
     assert warn(desk) == [near]
     claim, digest = claimed(desk)
     assert digest.expiring.number == 1
-    notices.told(claim)
+    outbox.told(claim)
     assert warn(desk) == [near], "also once it was told"
     assert written_for(desk, far) == []
 
@@ -206,8 +210,8 @@ def written_for(desk: Desk, order_id: str) -> list[Any]:
 
 @pytest.mark.usefixtures("told")
 def test_it_is_written_down_for_everybody_and_never_of_what_is_decided_or_late(desk: Desk, engine: Actor) -> None:
-    notices.register({"b": "2 json"}, {Kind.ORDER_EXPIRING})
-    notices.register({"c": "3 json"}, ALL - {Kind.ORDER_EXPIRING})
+    outbox.register({"b": "2 json"}, {Kind.ORDER_EXPIRING})
+    outbox.register({"c": "3 json"}, ALL - {Kind.ORDER_EXPIRING})
     waits, approved, late = place_waiting(desk, engine, 3, minutes=30)
     near = "UPDATE orders SET created_at = created_at - interval '1 h', expires_at = now() + interval '{}'"
     desk.sql(near.format("1 min"))
@@ -251,35 +255,35 @@ def test_the_database_and_the_domain_agree_on_when(
 @pytest.mark.usefixtures("told")
 def test_a_halt_goes_out_at_once_and_what_may_come_by_the_hundred_is_gathered(desk: Desk, engine: Actor) -> None:
     submit(engine)
-    assert notices.due() == []
-    assert notices.claim("a") is None
+    assert outbox.due() == []
+    assert outbox.claim("a") is None
     desk.sql("UPDATE notices SET created_at = created_at - interval '3 s'")
-    assert notices.due() == ["a"]
-    claim = notices.claim("a")
+    assert outbox.due() == ["a"]
+    claim = outbox.claim("a")
     assert claim is not None
-    notices.told(claim)
+    outbox.told(claim)
     submit(engine)
     desk.sql("UPDATE notices SET created_at = created_at - interval '3 s'")
-    assert notices.due() == [], "nor is one message sent right after the other"
+    assert outbox.due() == [], "nor is one message sent right after the other"
     halt()
-    assert notices.due() == ["a"]
-    claim = notices.claim("a")
+    assert outbox.due() == ["a"]
+    claim = outbox.claim("a")
     assert claim is not None
-    digest, _ = notices.digest(claim)
+    digest, _ = outbox.digest(claim)
     assert (digest.mode, digest.modes.first[0].canceled, digest.waiting.number) == ("disabled", 2, 0)
 
 
 @pytest.mark.usefixtures("told")
 def test_of_two_who_claim_at_once_one_has_it(desk: Desk, app: Flask) -> None:
-    def claim() -> notices.Claim | None:
+    def claim() -> outbox.Claim | None:
         with app.app_context():
-            return notices.claim("a")
+            return outbox.claim("a")
 
     for _ in range(5):
         halt()
         found = [each for each in results_of(*[claim] * 4) if each is not None]
         assert len(found) == 1
-        notices.told(found[0])
+        outbox.told(found[0])
         config.change_mode(TESTER, TradingMode.PAPER, leaving=TradingMode.DISABLED, reason="r")
         desk.sql("UPDATE notices SET settled_at = now(), outcome = 'told' WHERE settled_at IS NULL")
 
@@ -287,42 +291,42 @@ def test_of_two_who_claim_at_once_one_has_it(desk: Desk, app: Flask) -> None:
 @pytest.mark.usefixtures("told")
 def test_a_claim_ends_by_itself_and_whoever_had_it_disturbs_nobody(desk: Desk) -> None:
     halt()
-    first = notices.claim("a")
+    first = outbox.claim("a")
     assert first is not None
-    assert notices.due() == []
+    assert outbox.due() == []
     desk.sql("UPDATE notice_receivers SET try_at = now()")
-    second = notices.claim("a")
+    second = outbox.claim("a")
     assert second is not None
     assert second.ids == first.ids
-    notices.not_told(first, "too late", timedelta(hours=1))
+    outbox.not_told(first, "too late", timedelta(hours=1))
     assert desk.sql("SELECT claim, tries, last_error FROM notice_receivers") == [(second.token, 0, None)]
-    notices.told(second)
+    outbox.told(second)
     assert desk.sql(OUTCOMES) == [("halted", "told")]
 
 
 def test_what_one_has_taken_stays_to_be_told_to_the_other(desk: Desk) -> None:
-    notices.register({"a": "1 json", "b": "2 json"}, ALL)
+    outbox.register({"a": "1 json", "b": "2 json"}, ALL)
     halt()
     for key in ("a", "b"):
-        claim = notices.claim(key)
+        claim = outbox.claim(key)
         assert claim is not None
         if key == "a":
-            notices.told(claim)
+            outbox.told(claim)
         else:
-            notices.not_told(claim, "it answered 500", timedelta(seconds=60))
+            outbox.not_told(claim, "it answered 500", timedelta(seconds=60))
     assert desk.sql(OUTBOX) == [("b", "halted")]
     assert undelivered(desk) == 1
-    assert notices.due() == []
+    assert outbox.due() == []
     [(tries, why, since, wait)] = desk.sql(
         "SELECT tries, last_error, failing_since <= now(), try_at > now() + interval '50 s'"
         " FROM notice_receivers WHERE key = 'b'"
     )
     assert (tries, why, since, wait) == (1, "it answered 500", True, True)
     desk.sql("UPDATE notice_receivers SET try_at = now()")
-    again = notices.claim("b")
+    again = outbox.claim("b")
     assert again is not None
     assert again.tries == 1
-    notices.told(again)
+    outbox.told(again)
     assert desk.sql("SELECT tries, last_error, failing_since FROM notice_receivers WHERE key = 'b'") == [
         (0, None, None)
     ]
@@ -339,8 +343,8 @@ def test_of_an_order_that_was_decided_meanwhile_nobody_has_to_be_told_that_it_wa
     assert [order.ticker for order in digest.waiting.first] == ["MSFT"]
     assert sorted(desk.sql(OUTCOMES), key=str) == [("order_waits", "overtaken"), ("order_waits", None)]
     approvals.approve(TESTER, uuid.UUID(second), None)
-    notices.not_told(claim, "no", timedelta())
-    assert notices.claim("a") is None, "and where nothing is left there is nothing to tell"
+    outbox.not_told(claim, "no", timedelta())
+    assert outbox.claim("a") is None, "and where nothing is left there is nothing to tell"
     assert undelivered(desk) == 0
 
 
@@ -351,7 +355,7 @@ def test_nor_that_one_waits_whose_deadline_is_over_though_nobody_has_written_it_
     late = submit(engine)
     let_expire(desk, late)
     let_pass(desk)
-    assert notices.claim("a") is None
+    assert outbox.claim("a") is None
     assert desk.sql("SELECT status FROM orders") == [("pending_approval",)]
     assert desk.sql(OUTCOMES) == [("order_waits", "overtaken")]
 
@@ -360,18 +364,18 @@ def test_nor_that_one_waits_whose_deadline_is_over_though_nobody_has_written_it_
 def test_what_was_overtaken_is_settled_bit_by_bit_and_in_the_end_the_rest_is_told(
     desk: Desk, engine: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "MOST", 3)
+    monkeypatch.setattr(outbox, "MOST", 3)
     for _ in range(7):
         let_expire(desk, submit(engine))
     submit(engine, ticker="MSFT")
     let_pass(desk)
     for left in (5, 2):
-        assert notices.claim("a") is None
+        assert outbox.claim("a") is None
         assert undelivered(desk) == left
-        assert notices.due() == ["a"], "at once"
+        assert outbox.due() == ["a"], "at once"
     claim, digest = claimed(desk)
     assert [order.ticker for order in digest.waiting.first] == ["MSFT"]
-    notices.told(claim)
+    outbox.told(claim)
     assert undelivered(desk) == 0
 
 
@@ -381,7 +385,7 @@ def test_an_order_is_told_once_in_a_message_by_the_latest_of_it(desk: Desk, engi
     desk.sql("UPDATE orders SET created_at = created_at - interval '1 h', expires_at = now() + interval '1 min'")
     warn(desk)
     let_expire(desk, late)
-    moves.expire_due(SWEEPER)
+    transitions.expire_due(SWEEPER)
     _, digest = claimed(desk)
     assert [order.ticker for order in digest.expiring.first] == ["MSFT"]
     assert [order.ticker for order in digest.expired.first] == ["AAPL"]
@@ -396,14 +400,14 @@ def test_thousands_become_one_message_that_names_a_few(desk: Desk, engine: Actor
     claim, digest = claimed(desk)
     assert len(claim.ids) == 1
     assert digest.modes.first[0].canceled == 10_000
-    notices.told(claim)
+    outbox.told(claim)
     place_waiting(desk, engine, 2000)
     desk.sql("UPDATE orders SET expires_at = clock_timestamp() WHERE status = 'pending_approval'")
-    while moves.expire_due(SWEEPER):
+    while transitions.expire_due(SWEEPER):
         pass
     claim, digest = claimed(desk)
     assert (digest.expired.number, len(digest.expired.first), len(claim.ids)) == (2000, 5, 2000)
-    notices.told(claim)
+    outbox.told(claim)
     assert undelivered(desk) == 0
 
 
@@ -411,7 +415,7 @@ def test_thousands_become_one_message_that_names_a_few(desk: Desk, engine: Actor
 def test_after_long_the_mode_comes_first_and_the_rest_in_bounded_messages(
     desk: Desk, engine: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "MOST", 3)
+    monkeypatch.setattr(outbox, "MOST", 3)
     for ticker in ("A", "B", "C", "D"):
         lock(ticker)
     halt()
@@ -419,7 +423,7 @@ def test_after_long_the_mode_comes_first_and_the_rest_in_bounded_messages(
     for _ in range(2):
         claim, digest = claimed(desk)
         seen.append((digest.modes.number, [lockout.ticker for lockout in digest.lockouts.first]))
-        notices.told(claim)
+        outbox.told(claim)
     assert seen == [(1, ["A", "B"]), (0, ["C", "D"])]
     assert undelivered(desk) == 0
 
@@ -429,7 +433,7 @@ def test_an_order_of_which_nobody_knows_whether_it_is_at_the_broker(desk: Desk, 
     [order] = place_waiting(desk, engine, 1)
     desk.sql("UPDATE orders SET status = 'unknown', decided_at = created_at, decided_by = 'olga', send_by = now()")
     with recording() as session:
-        audit.record(session, SWEEPER, "order.unknown", order, after={"status": "unknown"})
+        log.record(session, SWEEPER, "order.unknown", order, after={"status": "unknown"})
     assert desk.sql(OUTBOX) == [("a", "order_unknown")]
     _, digest = claimed(desk)
     assert [each.ticker for each in digest.unknown.first] == ["AAPL"]
@@ -466,38 +470,38 @@ def test_what_is_settled_has_an_outcome_and_nothing_else_has(outcome: tuple[str,
 @pytest.mark.usefixtures("told")
 def test_what_could_not_be_told_for_a_day_is_given_up_and_why_is_kept(desk: Desk) -> None:
     halt()
-    claim = notices.claim("a")
+    claim = outbox.claim("a")
     assert claim is not None
-    notices.not_told(claim, "it answered 500", timedelta())
-    assert notices.tidy() == []
+    outbox.not_told(claim, "it answered 500", timedelta())
+    assert outbox.tidy() == []
     desk.sql("UPDATE notices SET created_at = now() - interval '25 h'")
-    assert notices.tidy() == [("1 json", "it answered 500", 1)]
+    assert outbox.tidy() == [("1 json", "it answered 500", 1)]
     assert desk.sql("SELECT outcome, why FROM notices") == [("given_up", "it answered 500")]
-    assert notices.tidy() == []
+    assert outbox.tidy() == []
     assert undelivered(desk) == 0
     desk.sql("UPDATE notices SET created_at = now() - interval '9 days'")
-    notices.tidy()
+    outbox.tidy()
     assert desk.sql("SELECT count(*) FROM notices") == [(0,)]
 
 
 def test_who_is_in_nobodys_settings_any_more_is_forgotten_and_a_restart_forgets_nobody(desk: Desk) -> None:
-    notices.register({"a": "1 json", "b": "2 json"}, ALL)
+    outbox.register({"a": "1 json", "b": "2 json"}, ALL)
     halt()
     desk.sql("UPDATE notice_receivers SET seen_at = now() - interval '1 day'")
-    notices.register({"b": "1 json"}, ALL)
+    outbox.register({"b": "1 json"}, ALL)
     assert desk.sql("SELECT key, name FROM notice_receivers") == [("b", "1 json")]
     assert desk.sql(OUTBOX) == [("b", "halted")]
 
 
 def test_nothing_that_is_old_makes_it_slow(desk: Desk, engine: Actor) -> None:
     """It looks about every second: by the index of what is not settled, however much is."""
-    notices.register({"a": "1 json"}, ALL)
+    outbox.register({"a": "1 json"}, ALL)
     desk.sql(
         "INSERT INTO notices (receiver, kind, subject, settled_at, outcome)"
         " SELECT 'a', 'lockout', 'x', now(), 'told' FROM generate_series(1, 20000)"
     )
     desk.sql("ANALYZE notices")
-    query = notices.TO_TELL.replace(":key", "'a'").replace(":most", "100")
+    query = outbox.TO_TELL.replace(":key", "'a'").replace(":most", "100")
     plan = "\n".join(line for (line,) in desk.sql(f"EXPLAIN {query}"))
     assert "ix_notices_undelivered" in plan
 
@@ -517,7 +521,7 @@ def surprised(desk: Desk, engine: Actor) -> None:
         " SELECT 'a', 'order_waits', id::text, now(), 'told' FROM orders"
     )
     desk.sql("ANALYZE orders, notices")
-    notices.register({"a": "1 json"}, ALL)
+    outbox.register({"a": "1 json"}, ALL)
     place_waiting(desk, engine, MANY)
     desk.sql("UPDATE orders SET created_at = now() - interval '1 h' WHERE status = 'pending_approval'")
     desk.sql(
@@ -558,10 +562,10 @@ def test_thousands_that_wait_all_at_once_are_each_looked_at_once_or_twice(desk: 
     """Not each with each of the others: then nobody was told anything, and pages had no connection left."""
     unsettled = [id_ for (id_,) in desk.sql("SELECT id FROM notices WHERE settled_at IS NULL")]
     assert len(unsettled) == MANY
-    assert looked_at(ran(notices.OVERTAKEN, ids=unsettled)) <= 4 * MANY
+    assert looked_at(ran(outbox.OVERTAKEN, ids=unsettled)) <= 4 * MANY
     before = timedelta(hours=1)
     assert len(warn(desk, 3600)) == MANY
-    steps = ran(notices.WARN, before=before)
+    steps = ran(outbox.WARN, before=before)
     assert looked_at(steps) <= 4 * MANY
     assert steps[0]["Tuples Inserted"] == steps[0]["Conflicting Tuples"] == 0, "passed over, not tried again"
     claim, digest = claimed(desk)
@@ -570,7 +574,7 @@ def test_thousands_that_wait_all_at_once_are_each_looked_at_once_or_twice(desk: 
 
 @pytest.mark.usefixtures("told")
 def test_a_claim_that_takes_long_gives_its_connection_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "TO_TELL", "SELECT ARRAY[1] FROM pg_sleep(8) WHERE :key <> '' AND :most > 0")
+    monkeypatch.setattr(outbox, "TO_TELL", "SELECT ARRAY[1] FROM pg_sleep(8) WHERE :key <> '' AND :most > 0")
     halt()
     with pytest.raises(OperationalError, match="statement timeout"):
-        notices.claim("a")
+        outbox.claim("a")

@@ -11,7 +11,8 @@ import pytest
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app import messenger, schema
+from app.db import migrate
+from app.services.notifications import apprise
 from tests.at_once import Caller, until
 from tests.commands import Environment, bare, countersign, on_database, refused, said
 from tests.database import new_database
@@ -47,7 +48,7 @@ def served(
     }
     with new_database(postgres_server) as url, application(url, folder) as here:
         with here.app_context():
-            schema.upgrade(url)
+            migrate.upgrade(url)
         with serve(here, url, folder, settings=settings) as made:
             until(lambda: made.sql("SELECT count(*) FROM notice_receivers") == [(2,)], 60)
             yield made, folder / "server.log"
@@ -88,7 +89,7 @@ def test_when_the_leader_is_killed_another_one_tells_people(served: tuple[Server
     server, log = served
     admin = Caller(server.url, server.add_token("ada", "admin"))
     first = leader(server)
-    helpers = [one for one in psutil.Process(first).children() if str(messenger.PROGRAM) in one.cmdline()]
+    helpers = [one for one in psutil.Process(first).children() if str(apprise.PROGRAM) in one.cmdline()]
     psutil.Process(first).kill()
     until(lambda: answers(admin), 60)
     mode = admin.get("/mode").json["trading_mode"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from app import schema
+from app.db import migrate
 from tests.database import new_database
 from tests.serving import Server, application, serve
 from tests.venues.stand_in import KEY, Venue, standing_in
@@ -30,6 +30,6 @@ def desk_before_a_venue(postgres_server: URL, instance: Path) -> Iterator[Both]:
         }
         with new_database(postgres_server) as url, application(url, instance, **settings) as here:
             with here.app_context():
-                schema.upgrade(url)
+                migrate.upgrade(url)
             with serve(here, url, instance, settings=settings) as made:
                 yield made, venue

@@ -11,10 +11,10 @@ import pytest
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app.desk import orders
-from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch
-from app.venues.alpaca import Alpaca
+from app.services.actor import Actor
+from app.services.execution.brokers.alpaca import Alpaca
+from app.services.execution.dispatcher import Dispatch
+from app.services.orders import submit
 from tests.desk.orders import account, new_order
 from tests.serving import Desk, Server
 from tests.venues.behind import Both, desk_before_a_venue
@@ -70,7 +70,7 @@ def release(dispatch: Dispatch, engine: Actor) -> Release:
     """An order that the gate lets pass; nobody sends it yet."""
 
     def released(**changes: Any) -> uuid.UUID:
-        shown, _ = orders.submit(engine, new_order(**changes), dispatch.send_within)
+        shown, _ = submit.submit(engine, new_order(**changes), dispatch.send_within)
         assert shown["status"] == "released"
         return uuid.UUID(shown["id"])
 

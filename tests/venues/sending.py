@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
-from app.desk.dispatch import Dispatch
-from app.desk.listening import Listener
-from app.desk.steps import venue_order_id
+from app.services.execution.dispatcher import Dispatch
+from app.services.execution.order_updates import venue_order_id
+from app.services.execution.reconciler import Listener
 from tests.serving import Desk
 from tests.venues.stand_in import Venue
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.lifecycle import OrderStatus
-from app.venues import NoAnswer, NotSent, Refused, VenueOrder
-from app.venues.alpaca import STATUSES, Alpaca
+from app.domain.order_status import OrderStatus
+from app.services.execution.brokers.alpaca import STATUSES, Alpaca
+from app.services.execution.brokers.base import NoAnswer, NotSent, Refused, VenueOrder
 from tests.venues.stand_in import KEY, Venue, standing_in
 
 PATIENCE = 1.0
@@ -223,7 +223,7 @@ def test_an_order_of_others_that_makes_no_sense_is_left_out(venue: Venue, alpaca
 
 
 def test_an_answer_without_end_is_given_up(venue: Venue, alpaca: Alpaca, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.venues.alpaca.LARGEST", 1000)
+    monkeypatch.setattr("app.services.execution.brokers.alpaca.LARGEST", 1000)
     monkeypatch.setattr(venue, "look", lambda method, path, query: (200, ["x" * 2000]))
     with pytest.raises(NoAnswer, match="too large"):
         alpaca.open_orders()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from app import metrics
+from app.lib import metrics
+from app.services.execution.brokers.alpaca import Alpaca
+from app.services.execution.brokers.base import NoAnswer, NotSent, Venue, VenueError, VenueOrder
+from app.services.execution.brokers.instrumented import KINDS, Counted
 from app.settings import AlpacaAccount
-from app.venues import NoAnswer, NotSent, Venue, VenueError, VenueOrder
-from app.venues.alpaca import Alpaca
-from app.venues.counted import KINDS, Counted
 
 ORDER = VenueOrder("cs-1", "AAPL", "buy", "market", "day", qty=Decimal(1))
 ASKED: list[Callable[[Venue], Any]] = [

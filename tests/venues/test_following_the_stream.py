@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.desk.dispatch import Dispatch
-from app.desk.listening import Listener
-from app.desk.steps import venue_order_id
-from app.domain.lifecycle import OrderStatus
+from app.domain.order_status import OrderStatus
+from app.services.execution.brokers.alpaca import Alpaca
+from app.services.execution.brokers.base import NoAnswer, NotSent, VenueOrder
+from app.services.execution.dispatcher import Dispatch
+from app.services.execution.order_updates import venue_order_id
+from app.services.execution.reconciler import Listener
 from app.settings import AlpacaAccount
-from app.venues import NoAnswer, NotSent, VenueOrder
-from app.venues.alpaca import Alpaca
 from tests.at_once import Caller, until
 from tests.serving import TESTER, Desk, Server
 from tests.venues.sending import PATIENCE, Release, actions, status

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from app.desk import at_venue
-from app.desk.dispatch import Dispatch
-from app.desk.listening import Listener
-from app.desk.steps import venue_order_id
-from app.desk.transaction import reading
+from app.db.transaction import reading
+from app.services.execution import open_orders
+from app.services.execution.dispatcher import Dispatch
+from app.services.execution.order_updates import venue_order_id
+from app.services.execution.reconciler import Listener
 from tests.serving import TESTER, Desk
 from tests.venues.sending import Release, hear, later, status
 from tests.venues.stand_in import Venue
@@ -37,7 +37,7 @@ def pair(release: Release, dispatch: Dispatch) -> tuple[uuid.UUID, uuid.UUID]:
 
 def silent_since(desk: Desk) -> str | None:
     with reading() as session:
-        told: str | None = at_venue.outstanding(session)["silent_since"]
+        told: str | None = open_orders.outstanding(session)["silent_since"]
     return told
 
 
@@ -120,7 +120,7 @@ def test_where_it_could_not_be_written_down_at_once_it_is_at_the_next_question(
         raise TimeoutError
 
     with monkeypatch.context() as busy:
-        busy.setattr(at_venue, "tell_whether_it_answers", stalled)
+        busy.setattr(open_orders, "tell_whether_it_answers", stalled)
         with pytest.raises(TimeoutError):
             fall_silent(listener, venue)
     assert silent_since(desk) is None

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.desk import approvals, config, orders, replacing
-from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch
-from app.desk.errors import Conflict
-from app.desk.steps import venue_order_id
-from app.domain.risk import TradingMode
+from app.domain.risk_config import TradingMode
+from app.services.actor import Actor
+from app.services.errors import Conflict
+from app.services.execution import replacement
+from app.services.execution.dispatcher import Dispatch
+from app.services.execution.order_updates import venue_order_id
+from app.services.orders import approvals
+from app.services.orders import submit as orders
+from app.services.trading import config
 from tests.at_once import at_once
 from tests.serving import TESTER, Desk
 from tests.venues.sending import Release, hear, later, reasons, status
@@ -58,7 +61,7 @@ def open_there(venue: Venue) -> list[str]:
 
 def linked(app: Flask, order_id: uuid.UUID) -> dict[str, str | None]:
     with app.app_context():
-        return replacing.links([str(order_id)])[str(order_id)]
+        return replacement.links([str(order_id)])[str(order_id)]
 
 
 def test_the_new_one_is_sent_once_the_old_one_has_ended(

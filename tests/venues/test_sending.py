@@ -13,15 +13,16 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from app.desk import approvals, config, lockouts, orders
-from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch
-from app.desk.errors import Decided
-from app.desk.steps import venue_order_id
-from app.desk.transaction import changing_rules
-from app.domain.lifecycle import LockoutType
-from app.domain.risk import TradingMode
-from app.venues import NoAnswer, NotSent, Report, VenueOrder
+from app.db.transaction import changing_rules
+from app.domain.order_status import LockoutType
+from app.domain.risk_config import TradingMode
+from app.services.actor import Actor
+from app.services.errors import Decided
+from app.services.execution.brokers.base import NoAnswer, NotSent, Report, VenueOrder
+from app.services.execution.dispatcher import Dispatch
+from app.services.execution.order_updates import venue_order_id
+from app.services.orders import approvals, submit
+from app.services.trading import config, lockouts
 from tests.at_once import at_once, until
 from tests.desk.orders import new_order
 from tests.serving import TESTER, Desk
@@ -55,7 +56,7 @@ def test_what_a_person_approves_is_sent_too(
     dispatch: Dispatch, engine: Actor, alice: Actor, venue: Venue, desk: Desk
 ) -> None:
     config.change_approval_config(TESTER, {"auto_approve_paper": False})
-    waiting, _ = orders.submit(engine, new_order(), dispatch.send_within)
+    waiting, _ = submit.submit(engine, new_order(), dispatch.send_within)
     assert "send_by" not in waiting
     order_id = uuid.UUID(waiting["id"])
     dispatch.once()
@@ -68,7 +69,7 @@ def test_what_a_person_approves_is_sent_too(
 def test_without_a_venue_it_stays_released(engine: Actor, app: Flask, desk: Desk, venue: Venue) -> None:
     with app.app_context():
         nowhere = Dispatch({}, WITHIN)
-        shown, _ = orders.submit(engine, new_order(), nowhere.send_within)
+        shown, _ = submit.submit(engine, new_order(), nowhere.send_within)
         assert shown["status"] == "released"
         assert "send_by" not in shown
         assert nowhere.sent_on(engine, shown) == shown
@@ -454,12 +455,12 @@ def test_no_error_says_that_nothing_was_done_once_it_may_be_there(
     release: Release, dispatch: Dispatch, venue: Venue, desk: Desk, engine: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order_id = release()
-    shown = orders.get(engine, order_id)
+    shown = submit.get(engine, order_id)
 
     def busy(*of: Any) -> Any:
         raise RuntimeError
 
-    monkeypatch.setattr(orders, "get", busy)
+    monkeypatch.setattr(submit, "get", busy)
     assert dispatch.sent_on(engine, shown) == shown
     assert at_the_venue(venue, order_id) == 1
 
@@ -487,7 +488,7 @@ def test_who_was_held_up_after_the_claim_does_not_send(
     release: Release, dispatch: Dispatch, venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order_id = release()
-    monkeypatch.setattr("app.desk.dispatch.FRESH", -1.0)
+    monkeypatch.setattr("app.services.execution.dispatcher.FRESH", -1.0)
     dispatch.forward(order_id, TESTER)
     assert (status(desk, order_id), venue.asked) == ("released", [])
 
@@ -498,7 +499,7 @@ def test_a_rejection_reaches_the_engine_as_the_venue_gave_it(
     venue.rejects = {"code": 40310000, "message": "insufficient buying power"}
     order_id = release()
     dispatch.forward(order_id, TESTER)
-    shown = orders.get(engine, order_id)
+    shown = submit.get(engine, order_id)
     assert shown["status"] == "venue_rejected"
     assert "insufficient buying power" in shown["venue_words"]
 
@@ -513,11 +514,11 @@ def test_fills_come_back_in_parts(
     dispatch.forward(order_id, TESTER)
     venue.fill(venue_order_id(order_id), "4", "151.10")
     hear(dispatch)
-    shown = orders.get(engine, order_id)
+    shown = submit.get(engine, order_id)
     assert (shown["status"], shown["filled_qty"], shown["filled_avg_price"]) == ("partially_filled", "4", "151.1")
     venue.fill(venue_order_id(order_id), "6", "151.25")
     hear(dispatch)
-    shown = orders.get(engine, order_id)
+    shown = submit.get(engine, order_id)
     assert (shown["status"], shown["filled_qty"], shown["filled_avg_price"]) == ("filled", "10", "151.25")
     assert actions(desk, order_id)[-2:] == ["order.venue", "order.venue"]
 

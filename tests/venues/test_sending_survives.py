@@ -16,13 +16,14 @@ import psutil
 import pytest
 from flask import Flask
 
-from app.desk import dispatch as sending
-from app.desk import orders, steps
-from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch
-from app.desk.steps import venue_order_id
 from app.extensions import db
-from app.venues.alpaca import Alpaca
+from app.services.actor import Actor
+from app.services.execution import dispatcher as sending
+from app.services.execution import order_updates
+from app.services.execution.brokers.alpaca import Alpaca
+from app.services.execution.dispatcher import Dispatch
+from app.services.execution.order_updates import venue_order_id
+from app.services.orders import submit
 from tests.at_once import Caller, Reply, until
 from tests.desk.orders import account, body, new_order
 from tests.serving import TESTER, Desk, Server
@@ -90,7 +91,7 @@ def in_the_middle_of_sending(dispatch: Dispatch) -> None:
 
 def in_the_middle_of_a_transaction(dispatch: Dispatch) -> None:
     """Written, and not committed: the second move is that to what the venue said."""
-    move, moves = steps.move, []
+    move, moves = order_updates.move, []
 
     def moves_and_dies(*args: Any, **kwargs: Any) -> None:
         move(*args, **kwargs)
@@ -98,7 +99,7 @@ def in_the_middle_of_a_transaction(dispatch: Dispatch) -> None:
         if len(moves) == 2:
             die()
 
-    steps.move = moves_and_dies  # type: ignore[assignment]
+    order_updates.move = moves_and_dies  # type: ignore[assignment]
 
 
 STEPS: dict[str, Callable[[Dispatch], None]] = {
@@ -147,7 +148,7 @@ def test_a_process_that_is_killed_at_any_step_leaves_one_order_at_the_venue(
 ) -> None:
     with app.app_context():
         for _ in range(ROUNDS):
-            shown, _ = orders.submit(engine, new_order(), dispatch.send_within)
+            shown, _ = submit.submit(engine, new_order(), dispatch.send_within)
             order_id = uuid.UUID(shown["id"])
             child = in_a_process_that(STEPS[step], app, venue, order_id)
             _, how = os.waitpid(child, 0)
@@ -181,7 +182,7 @@ def test_one_that_freezes_between_claim_and_sending_and_wakes_later_makes_no_sec
 
     with app.app_context():
         for _ in range(5):
-            shown, _ = orders.submit(engine, new_order(), dispatch.send_within)
+            shown, _ = submit.submit(engine, new_order(), dispatch.send_within)
             order_id = uuid.UUID(shown["id"])
             child = in_a_process_that(freezes, app, venue, order_id)
             os.waitpid(child, os.WUNTRACED)

@@ -7,10 +7,10 @@ import uuid
 import pytest
 from flask import Flask
 
-from app import people
-from app.desk.actor import Actor
-from app.desk.dispatch import Dispatch
 from app.domain.roles import Role
+from app.services.accounts import admin
+from app.services.actor import Actor
+from app.services.execution.dispatcher import Dispatch
 from tests.desk.orders import Act, account
 from tests.desk.test_rules_lock import holder
 from tests.serving import TESTER, Desk
@@ -30,11 +30,11 @@ def test_a_released_order_is_not_sent_any_more(
     release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
 ) -> None:
     order_id = release()
-    people.deactivate(TESTER, "olga")
+    admin.deactivate(TESTER, "olga")
     dispatch.once()  # at once, and not only when it would have been tried again
     assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("canceled", 0)
     assert reasons(desk, order_id) == ["account_suspended"]
-    people.reactivate(TESTER, "olga")
+    admin.reactivate(TESTER, "olga")
     later(desk, order_id)
     dispatch.once()
     assert status(desk, order_id) == "canceled"
@@ -44,7 +44,7 @@ def test_nor_one_of_an_engine_that_is_itself_deactivated(
     release: Release, dispatch: Dispatch, venue: Venue, desk: Desk
 ) -> None:
     order_id = release()
-    people.deactivate(TESTER, "momentum")
+    admin.deactivate(TESTER, "momentum")
     dispatch.forward(order_id, TESTER)
     assert (status(desk, order_id), at_the_venue(venue, order_id)) == ("canceled", 0)
 
@@ -56,7 +56,7 @@ def test_one_that_was_not_sent_for_certain_is_not_sent_again(
     venue.go_away()
     dispatch.forward(order_id, TESTER)
     assert status(desk, order_id) in ("released", "sending")
-    people.deactivate(TESTER, "olga")
+    admin.deactivate(TESTER, "olga")
     later(desk, order_id)
     dispatch.once()
     assert status(desk, order_id) != "accepted"
@@ -81,8 +81,8 @@ def test_what_is_at_the_broker_is_listed_and_stays(
 ) -> None:
     order_id: uuid.UUID = release()
     dispatch.forward(order_id, TESTER)
-    [foreseen] = people.preview("olga", None)
-    [stopped] = people.deactivate(TESTER, "olga").stopped
+    [foreseen] = admin.preview("olga", None)
+    [stopped] = admin.deactivate(TESTER, "olga").stopped
     for each in (foreseen, stopped):
         assert [(order["id"], order["status"]) for order in each.at_broker] == [(str(order_id), "accepted")]
     dispatch.once()

@@ -11,12 +11,12 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app import accounts
-from app.desk.dispatch import Dispatch
-from app.desk.steps import venue_order_id
-from app.desk.times import rfc3339
-from app.venues import Answer
-from app.venues.alpaca import Alpaca
+from app.lib.timestamps import rfc3339
+from app.services.accounts import users
+from app.services.execution.brokers.alpaca import Alpaca
+from app.services.execution.brokers.base import Answer
+from app.services.execution.dispatcher import Dispatch
+from app.services.execution.order_updates import venue_order_id
 from tests.at_once import results_of
 from tests.conftest import Api
 from tests.serving import TESTER, Desk
@@ -316,7 +316,7 @@ def test_one_key_closes_each_of_two_symbols_that_differ_in_separators(bot: Bot, 
 def test_one_whose_transaction_fails_does_not_hide_the_others(
     bot: Bot, venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.desk import closing as desk_closing
+    from app.services.execution import close_position as desk_closing
 
     venue.positions = {"AAPL": "7", "MSFT": "1"}
     really = desk_closing.close
@@ -380,7 +380,7 @@ def test_a_token_that_is_revoked_while_the_venue_is_slow_closes_nothing(
 ) -> None:
     def revoked() -> None:
         with app.app_context():
-            accounts.revoke_token(TESTER, bot.headers["APCA-API-KEY-ID"])
+            users.revoke_token(TESTER, bot.headers["APCA-API-KEY-ID"])
 
     account.meanwhile = revoked  # type: ignore[method-assign]
     answer = bot("DELETE", path)
@@ -399,7 +399,7 @@ def test_nor_does_it_replace_anything(
     really = Dispatch.replace
 
     def replace(self: Dispatch, *arguments: Any) -> Any:
-        accounts.revoke_token(TESTER, bot.headers["APCA-API-KEY-ID"])
+        users.revoke_token(TESTER, bot.headers["APCA-API-KEY-ID"])
         return really(self, *arguments)
 
     monkeypatch.setattr(Dispatch, "replace", replace)

@@ -22,7 +22,7 @@ from alpaca.trading.requests import (
     TrailingStopOrderRequest,
 )
 
-from app.desk.steps import venue_order_id
+from app.services.execution.order_updates import venue_order_id
 from examples.freqtrade_countersign import Countersigned
 from tests.at_once import Caller, until
 from tests.serving import Server

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from app import strict_json
+from app.lib import strict_json
 from tests.conftest import Api
 from tests.serving import Desk
 

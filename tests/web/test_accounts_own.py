@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from app.web.browsers import browser_of
+from app.web.pages.user_agent import browser_of
 from tests.serving import SESSION_COOKIE, Desk
 from tests.web.conftest import Browser, Record
 

@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 from flask import Flask
 
-from app import accounts, people
-from app.desk.errors import NotFound
 from app.domain.roles import Role
+from app.services.accounts import admin, users
+from app.services.errors import NotFound
 from tests.conftest import Api
 from tests.serving import TESTER, Desk
 from tests.web.conftest import Browser, Record
@@ -104,8 +104,8 @@ def test_a_role_is_changed_after_a_question_and_at_once(
 def test_whoever_waits_with_a_token_of_theirs_is_told_at_once(
     ada: Browser, api: Callable[..., Api], desk: Desk, holding: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.web.orders.LONGEST_WAIT", 900)
-    monkeypatch.setattr("app.web.orders.LOOK_AGAIN", 900)  # nobody finds out by chance
+    monkeypatch.setattr("app.web.api.orders.LONGEST_WAIT", 900)
+    monkeypatch.setattr("app.web.api.orders.LOOK_AGAIN", 900)  # nobody finds out by chance
     made = waiting(api("engine"))
     desk.add_user("olga", "operator")
     olga = Api(ada.client.application.test_client(), desk.add_token("olga", "operator"))
@@ -249,15 +249,15 @@ def test_only_who_is_signed_in_is_told_so(stranger: Browser, browser: Callable[.
 def test_nobody_is_found_by_what_can_be_no_name(app: Flask, desk: Desk, name: str) -> None:
     desk.add_user("kai", "viewer")
     acts: list[Callable[[], Any]] = [
-        lambda: people.set_role(TESTER, name, Role.OPERATOR),
-        lambda: people.deactivate(TESTER, name),
-        lambda: people.reactivate(TESTER, name),
-        lambda: people.reset_password(TESTER, name, "a horse, a horse"),
-        lambda: people.remove_second_factor(TESTER, name),
-        lambda: accounts.revoke_token(TESTER, name),
+        lambda: admin.set_role(TESTER, name, Role.OPERATOR),
+        lambda: admin.deactivate(TESTER, name),
+        lambda: admin.reactivate(TESTER, name),
+        lambda: admin.reset_password(TESTER, name, "a horse, a horse"),
+        lambda: admin.remove_second_factor(TESTER, name),
+        lambda: users.revoke_token(TESTER, name),
     ]
     with app.app_context():
-        assert people.role_of(name) is None
+        assert admin.role_of(name) is None
         for act in acts:
             with pytest.raises(NotFound):
                 act()

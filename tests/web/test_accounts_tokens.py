@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from app.last_used import LastUsed
+from app.services.accounts.token_usage import LastUsed
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Browser, assert_problem

@@ -15,10 +15,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.web.api_page import anchor_of
 from app.web.openapi import document
 from app.web.openapi.examples import EXAMPLES, LOCKOUT_ID, ORDER_ID
-from app.web.permissions import API
+from app.web.pages.api_docs import anchor_of
+from app.web.security.permissions import API
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.orders import HOLDS, LOCKOUT, configure, sent, waiting

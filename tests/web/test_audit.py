@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from app.desk.audit import ACTIONS, COLUMNS, EventFilter, _finding
-from app.web import audit_export
+from app.services.audit.log import ACTIONS, COLUMNS, EventFilter, _finding
+from app.web.api import audit_export
 from tests.conftest import API, Api
 from tests.serving import Desk
 from tests.web.conftest import Browser, Record, assert_problem

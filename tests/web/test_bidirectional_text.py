@@ -9,8 +9,8 @@ import pytest
 from flask import Flask, render_template_string
 from markupsafe import Markup
 
-from app import strict_json
-from app.web.texts import Exact, finalize
+from app.lib import strict_json
+from app.web.pages.filters import Exact, finalize
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Browser

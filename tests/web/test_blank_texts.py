@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from wtforms import PasswordField
 
-from app import door_forms, forms
-from app.fields import Required, StrictForm, Text
-from app.forms import LockoutForm
+from app.web.alpaca import forms as door_forms
+from app.web.forms import trading
+from app.web.forms.fields import Required, StrictForm, Text
+from app.web.forms.trading import LockoutForm
 from tests.conftest import Api
 from tests.web.conftest import Browser, Record, assert_problem
 from tests.web.orders import order, sent, waiting
@@ -28,7 +29,7 @@ BLANK = [
 ]
 REQUIRED = [
     (kind, field.name)
-    for module in (forms, door_forms)
+    for module in (trading, door_forms)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, StrictForm) and kind.__module__ == module.__name__
     for field in kind()

@@ -13,10 +13,10 @@ from flask import Flask
 from sqlalchemy.engine import URL
 from werkzeug.test import TestResponse
 
-from app import accounts
-from app.desk.transaction import RULES_LOCK
-from app.web import bounds
-from app.web.permissions import IN_TRANSACTION, NEVER_LIMITED, ROUTES, WAITING
+from app.db.transaction import RULES_LOCK
+from app.services.accounts import users
+from app.web.security import rate_limit
+from app.web.security.permissions import IN_TRANSACTION, NEVER_LIMITED, ROUTES, WAITING
 from tests.at_once import until
 from tests.conftest import Api
 from tests.database import connect
@@ -143,13 +143,13 @@ class TestWrongCredentials:
     @pytest.fixture
     def looked_up(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         tokens: list[str] = []
-        look_up = accounts.Claim.look_up
+        look_up = users.Claim.look_up
 
-        def note(claim: accounts.Claim) -> Any:
+        def note(claim: users.Claim) -> Any:
             tokens.append(claim.token_id)
             return look_up(claim)
 
-        monkeypatch.setattr(accounts.Claim, "look_up", note)
+        monkeypatch.setattr(users.Claim, "look_up", note)
         return tokens
 
     def test_are_not_even_looked_up_when_they_are_too_many(
@@ -249,7 +249,7 @@ class TestWrongCredentials:
     def test_are_remembered_within_bounds(
         self, at: Callable[..., Api], desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(bounds, "MOST_KNOWN", 2)
+        monkeypatch.setattr(rate_limit, "MOST_KNOWN", 2)
         for number in range(4):
             client = at(desk.add_token(f"v{number}", "viewer"))
             assert client.get("/mode").status_code == 200
@@ -304,8 +304,8 @@ class TestAtOnce:
 
     @pytest.fixture(autouse=True)
     def few(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bounds, "MOST_AT_ONCE", self.MOST)
-        monkeypatch.setattr(bounds, "LARGEST", 2)
+        monkeypatch.setattr(rate_limit, "MOST_AT_ONCE", self.MOST)
+        monkeypatch.setattr(rate_limit, "LARGEST", 2)
 
     @pytest.fixture
     def rules(self, database: URL, any_machine: None) -> Iterator[Callable[[str], None]]:

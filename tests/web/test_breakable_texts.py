@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.web.texts import breakable
+from app.web.pages.filters import breakable
 
 
 @pytest.mark.parametrize(

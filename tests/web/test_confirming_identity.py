@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app import sign_in
+from app.services.accounts import login
 from tests.desk.orders import actor_of, place_waiting
 from tests.serving import Desk
 from tests.web.conftest import Browser, Record
@@ -153,7 +153,7 @@ def test_wrong_passwords_are_counted_and_end_in_a_pause(ada: Admin, desk: Desk) 
     ada.later()
     path, fields = ACTS["make an admin's token"]
     asked = ada.post(path, **fields)
-    for _ in range(sign_in.TRIES_FOR_DEVICE):
+    for _ in range(login.TRIES_FOR_DEVICE):
         assert ada.go_on(asked, path, current_password="wrong").status_code == 422
     refused = ada.go_on(asked, path, current_password=ada.password)
     assert refused.status_code == 429

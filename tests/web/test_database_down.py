@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy.engine import URL
 
 from app.extensions import db
-from app.web.permissions import API, ROUTES, Open
+from app.web.security.permissions import API, ROUTES, Open
 from tests.serving import application
 from tests.web.conftest import Browser, assert_problem
 

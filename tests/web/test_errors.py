@@ -14,8 +14,9 @@ import pytest
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from app.desk import config, transaction
-from app.desk.transaction import RULES_LOCK, Decisions
+from app.db import transaction
+from app.db.transaction import RULES_LOCK, Decisions
+from app.services.trading import config
 from tests.conftest import API, Api
 from tests.database import connect
 from tests.desk.orders import body as order
@@ -184,7 +185,7 @@ class TestOfOurOwn:
             raise RuntimeError(SECRET)
 
         events = desk.sql("SELECT count(*) FROM audit_events")
-        monkeypatch.setattr("app.desk.audit.record", fail)
+        monkeypatch.setattr("app.services.audit.log.record", fail)
         for method, path, body in (
             ("PUT", "/approval-config", {"auto_approve_paper": False}),
             ("PUT", "/mode", {"trading_mode": "disabled"}),
@@ -202,7 +203,7 @@ class TestOfOurOwn:
             raise RuntimeError(SECRET)
 
         person = browser("viewer")
-        monkeypatch.setattr("app.desk.state.snapshot", fail)
+        monkeypatch.setattr("app.services.reporting.snapshot.snapshot", fail)
         answer = person.get("/trading", headers={"X-Request-ID": "find-me"})
         assert (answer.status_code, answer.mimetype) == (500, "text/html")
         assert "hunter2" not in answer.text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app import strict_json
+from app.lib import strict_json
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import assert_problem

@@ -118,7 +118,7 @@ def test_an_answer_after_an_error_of_ours_carries_them_too(operator: Api, monkey
     def fail() -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("app.desk.config.written", fail)
+    monkeypatch.setattr("app.services.trading.config.written", fail)
     answer = operator.get("/config")
     assert answer.status_code == 500
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")

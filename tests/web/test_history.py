@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.desk import history
-from app.domain.history import Outcome
-from app.web.history import LastDay
+from app.domain.last_day import Outcome
+from app.services.reporting import last_day
+from app.web.api.history import LastDay
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.orders import HOLDS, LOCKOUT, configure, sent, set_deadline, waiting
@@ -33,7 +33,7 @@ COUNTS = [str(outcome) for outcome in Outcome]
 def anew(app: Flask, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is remembered of the desk of another test."""
     monkeypatch.setitem(app.extensions, "history", LastDay())
-    monkeypatch.setattr("app.web.history.KEPT_FOR", 0)
+    monkeypatch.setattr("app.web.api.history.KEPT_FOR", 0)
 
 
 def decided(desk: Desk, status: str, by: str, *, minutes: float, seconds: float = 0) -> None:
@@ -157,13 +157,13 @@ def test_it_is_not_for_engines_and_not_for_strangers(api: Callable[..., Api]) ->
 
 
 def test_a_busy_hour_that_is_over_is_counted_once(app: Flask, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "BUSY_HOUR", 2)
+    monkeypatch.setattr(last_day, "BUSY_HOUR", 2)
     known: dict[datetime, Any] = {}
     for minutes in (30, 31, 200, 201, 320):
         decided(desk, "released", "olga", minutes=minutes)
 
     def approved() -> list[int]:
-        return [hour["approved"] for hour in history.last_day(known)["hours"][-7:]]
+        return [hour["approved"] for hour in last_day.last_day(known)["hours"][-7:]]
 
     with app.app_context():
         assert approved() == [1, 0, 2, 0, 0, 2, 0]
@@ -172,7 +172,7 @@ def test_a_busy_hour_that_is_over_is_counted_once(app: Flask, desk: Desk, monkey
         decided(desk, "released", "olga", minutes=30)
         assert approved() == [1, 0, 2, 0, 0, 3, 0]
         known[datetime(2020, 1, 1, tzinfo=UTC)] = {}
-        history.last_day(known)
+        last_day.last_day(known)
         assert len(known) == 1
 
 
@@ -186,7 +186,7 @@ def test_it_is_found_by_indexes_however_many_orders_and_events_there_were(app: F
     )
     desk.sql("ANALYZE orders")
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    for query in (history.DECIDED, history.LATE):
+    for query in (last_day.DECIDED, last_day.LATE):
         sql = query.text.replace(":start", "%s").replace(":end", "%s").replace("'system:%'", "'system:%%'")
         plan = "\n".join(row for (row,) in desk.sql(f"EXPLAIN {sql}", hour - timedelta(hours=1), hour))
         assert "using ix_orders" in plan, plan
@@ -196,7 +196,7 @@ def test_it_is_found_by_indexes_however_many_orders_and_events_there_were(app: F
 def test_the_answer_is_kept_for_a_while_as_long_as_it_took(
     operator: Api, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.web.history.KEPT_FOR", 1e6)
+    monkeypatch.setattr("app.web.api.history.KEPT_FOR", 1e6)
     first = operator.get("/history").json
     decided(desk, "released", "olga", minutes=30)
     assert operator.get("/history").json == first

@@ -10,8 +10,9 @@ import pytest
 from werkzeug.datastructures import MultiDict
 from wtforms import IntegerField
 
-from app import door_forms, forms
-from app.fields import AmountField, StrictForm
+from app.web.alpaca import forms as door_forms
+from app.web.forms import trading
+from app.web.forms.fields import AmountField, StrictForm
 from tests.conftest import API, Api
 from tests.web.conftest import Browser, Record, assert_problem
 
@@ -31,7 +32,7 @@ def all_forms(kind: type[StrictForm] = StrictForm) -> Iterator[type[StrictForm]]
 FIELDS = [
     (kind, field.name)
     for kind in all_forms()
-    if kind.__module__ in (forms.__name__, door_forms.__name__)
+    if kind.__module__ in (trading.__name__, door_forms.__name__)
     for field in kind()
     if isinstance(field, IntegerField | AmountField)
 ]

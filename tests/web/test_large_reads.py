@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from app.settings import PROJECT
-from app.web import bounds
+from app.web.security import rate_limit
 from tests.at_once import Caller, timed, until
 from tests.conftest import Api
 from tests.desk.orders import Hammer, Line, account, place_waiting
@@ -23,10 +23,10 @@ from tests.web.conftest import assert_problem
 @pytest.fixture
 def busy(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take all slots of this worker, and make requests that wait for one give up soon."""
-    monkeypatch.setattr(bounds, "SLOT_TIMEOUT", 0.1)
+    monkeypatch.setattr(rate_limit, "SLOT_TIMEOUT", 0.1)
     made = app.extensions["bounds"]
-    monkeypatch.setattr(made, "_large_reads", bounds.Slots(0))
-    monkeypatch.setattr(made, "_lists", bounds.Slots(0))
+    monkeypatch.setattr(made, "_large_reads", rate_limit.Slots(0))
+    monkeypatch.setattr(made, "_lists", rate_limit.Slots(0))
 
 
 LARGE = ("/audit", "/audit/1", "/config")
@@ -53,7 +53,7 @@ def test_small_reads_and_all_that_stops_need_no_slot(admin: Api) -> None:
 
 
 def test_slot_is_given_back_whatever_comes_of_the_request(admin: Api) -> None:
-    for _ in range(2 * max(bounds.LARGE_READS_AT_ONCE, bounds.LISTS_AT_ONCE)):
+    for _ in range(2 * max(rate_limit.LARGE_READS_AT_ONCE, rate_limit.LISTS_AT_ONCE)):
         assert admin.get("/audit?limit=0").status_code == 422
         assert admin.get("/audit/999").status_code == 404
         assert admin.get("/orders?limit=0").status_code == 422
@@ -61,7 +61,7 @@ def test_slot_is_given_back_whatever_comes_of_the_request(admin: Api) -> None:
 
 
 def test_the_next_read_takes_the_slot_that_is_given_back() -> None:
-    slots = bounds.Slots(1)
+    slots = rate_limit.Slots(1)
     assert slots.take()
     got: list[bool] = []
     waiting = threading.Thread(target=lambda: got.append(slots.take()))
@@ -73,8 +73,8 @@ def test_the_next_read_takes_the_slot_that_is_given_back() -> None:
 
 
 def test_no_more_than_a_short_queue_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "MAX_QUEUE", 0)
-    slots = bounds.Slots(1)
+    monkeypatch.setattr(rate_limit, "MAX_QUEUE", 0)
+    slots = rate_limit.Slots(1)
     assert slots.take()
     took, taken = timed(slots.take)
     assert (taken, took < 1) == (False, True)
@@ -115,7 +115,7 @@ IN_SLICES = """
 from gevent import monkey; monkey.patch_all()
 import time
 import gevent
-from app.aside import in_slices
+from app.lib.threadpool import in_slices
 
 ticks = []
 def tick():

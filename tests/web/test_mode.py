@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app import strict_json
-from app.forms import ModeForm
+from app.lib import strict_json
+from app.web.forms.trading import ModeForm
 from tests.at_once import timed
 from tests.conftest import API, Api
 from tests.serving import Desk

@@ -13,23 +13,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from app import forms
+from app.web.forms import trading
 from app.web.openapi import document
 from tests.conftest import API, Api
 from tests.serving import Desk
 from tests.web.orders import HOLDS, LOCKOUT, configure, order, sent, set_deadline, waiting
 
 BODIES = {
-    ("put", "approval-config"): forms.ApprovalConfigForm,
-    ("put", "signal-layers"): forms.SignalLayersForm,
-    ("put", "mode"): forms.ModeForm,
-    ("put", "config"): forms.ReplaceConfigForm,
-    ("post", "lockouts"): forms.LockoutForm,
-    ("patch", "lockouts/{lockout_id}"): forms.ExtendLockoutForm,
-    ("post", "orders"): forms.OrderForm,
-    ("post", "approvals/{order_id}/approve"): forms.ApproveForm,
-    ("post", "approvals/{order_id}/reject"): forms.RejectForm,
-    ("post", "approvals/decisions"): forms.DecisionsForm,
+    ("put", "approval-config"): trading.ApprovalConfigForm,
+    ("put", "signal-layers"): trading.SignalLayersForm,
+    ("put", "mode"): trading.ModeForm,
+    ("put", "config"): trading.ReplaceConfigForm,
+    ("post", "lockouts"): trading.LockoutForm,
+    ("patch", "lockouts/{lockout_id}"): trading.ExtendLockoutForm,
+    ("post", "orders"): trading.OrderForm,
+    ("post", "approvals/{order_id}/approve"): trading.ApproveForm,
+    ("post", "approvals/{order_id}/reject"): trading.RejectForm,
+    ("post", "approvals/decisions"): trading.DecisionsForm,
 }
 EMPTY_WILL_DO = {("post", "approvals/{order_id}/approve")}
 
@@ -107,7 +107,7 @@ def test_the_keys_of_a_body_are_those_of_the_form(route: tuple[str, str]) -> Non
     for schema in schemas_of(operation):
         assert set(schema["properties"]) == {field.name for field in form}
         assert schema["additionalProperties"] is (schema.get("title") == "halt")
-        assert operation["requestBody"]["required"] is (BODIES[route] is not forms.ApproveForm)
+        assert operation["requestBody"]["required"] is (BODIES[route] is not trading.ApproveForm)
 
 
 @pytest.mark.parametrize("route", BODIES, ids=" ".join)

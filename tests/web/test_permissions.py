@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from flask import Flask
 
-from app.web.permissions import ROUTES
+from app.web.security.permissions import ROUTES
 from tests.conftest import API, Api
 from tests.serving import Desk
 from tests.web.conftest import Browser, assert_problem

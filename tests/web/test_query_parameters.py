@@ -10,9 +10,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.domain.roles import Act
-from app.web import query
+from app.web.http import query
 from app.web.openapi import document
-from app.web.permissions import API, ROUTES
+from app.web.security.permissions import API, ROUTES
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Browser, Record, assert_problem

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.domain.lifecycle import ON_THE_WAY, VENUE_SAYS, OrderStatus
+from app.domain.order_status import ON_THE_WAY, VENUE_SAYS, OrderStatus
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Record, assert_problem

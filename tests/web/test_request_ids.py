@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import app
-from app import logs
+from app.lib import logs
 from tests.conftest import Api
 from tests.web.conftest import Record
 

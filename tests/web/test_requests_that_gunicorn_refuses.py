@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from app.worker import path_of
+from app.server.worker import path_of
 from tests.conftest import API
 from tests.serving import Server
 

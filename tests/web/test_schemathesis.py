@@ -34,8 +34,8 @@ from schemathesis import engine
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events
 
-from app.desk.times import rfc3339
-from app.web.body import write_cursor
+from app.lib.timestamps import rfc3339
+from app.web.http.request import write_cursor
 from app.web.openapi import document
 from tests.at_once import API, Caller
 from tests.serving import Server

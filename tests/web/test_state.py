@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app.desk import state
+from app.services.reporting import snapshot
 from tests.at_once import seats_taken, until
 from tests.conftest import Api
 from tests.serving import Desk
@@ -54,7 +54,7 @@ def test_the_time_is_that_of_the_database(operator: Api, desk: Desk) -> None:
 def test_all_who_ask_at_once_share_one_snapshot_and_each_sees_what_they_did(
     app: Flask, operator: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken, go_on = state.snapshot, threading.Event()
+    taken, go_on = snapshot.snapshot, threading.Event()
     begun: list[int] = []
     taken_along = seats_taken(monkeypatch)
 
@@ -64,7 +64,7 @@ def test_all_who_ask_at_once_share_one_snapshot_and_each_sees_what_they_did(
         assert go_on.wait(10)
         return found
 
-    monkeypatch.setattr(state, "snapshot", slowly)
+    monkeypatch.setattr(snapshot, "snapshot", slowly)
     with ThreadPoolExecutor(20) as pool:
 
         def ask() -> Future[TestResponse]:

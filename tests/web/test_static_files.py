@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, url_for
 from werkzeug.test import TestResponse
 
-from app.web import static
+from app.web.http import static
 from tests.serving import Desk
 from tests.web.conftest import Browser
 

@@ -28,11 +28,13 @@ import pytest
 from flask import Flask
 from sqlalchemy.pool import NullPool
 
-from app import accounts, live, streams
-from app.desk.actor import Actor
 from app.domain.roles import Role
 from app.extensions import db
-from app.live import Hub
+from app.services.accounts import users
+from app.services.actor import Actor
+from app.services.live import listener as live
+from app.services.live import streams
+from app.services.live.listener import Hub
 from tests.at_once import Caller, Reply, in_one_of_three, in_time, until
 from tests.commands import countersign, on_database, said
 from tests.conftest import API, Api
@@ -215,7 +217,7 @@ def served(server: Server) -> Iterator[Served]:
 
 def revoke(served: Served, token: str) -> None:
     with served.server.app.app_context():
-        accounts.revoke_token(TESTER, token.partition(".")[0])
+        users.revoke_token(TESTER, token.partition(".")[0])
 
 
 class TestItTells:
@@ -647,7 +649,7 @@ class TestABeat:
 
         ear = Ear(hubs())
         until(ear.beats)
-        monkeypatch.setattr(live.news, "look", stuck)
+        monkeypatch.setattr(live.changes, "look", stuck)
         try:
             assert is_stuck.wait(10)
             monkeypatch.setattr(streams, "SILENCE", 0.5)

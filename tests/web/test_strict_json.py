@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from app import strict_json
+from app.lib import strict_json
 from tests.conftest import Api
 from tests.serving import Desk
 from tests.web.conftest import Record, assert_problem

@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import accounts
+from app.services.accounts import users
 from tests.conftest import Api
 from tests.serving import TESTER, Desk
 from tests.web.conftest import Browser
@@ -105,7 +105,7 @@ def test_a_bearer_token_does_too(bot: Bot, app: Flask) -> None:
 def test_a_revoked_token_is_out_at_once(bot: Bot, app: Flask) -> None:
     assert bot("GET", "/orders").status_code == 200
     with app.app_context():
-        accounts.revoke_token(TESTER, bot.headers["APCA-API-KEY-ID"])
+        users.revoke_token(TESTER, bot.headers["APCA-API-KEY-ID"])
     refused(bot("GET", "/orders"), 401)
     refused(bot.order(), 401)
 
@@ -294,8 +294,8 @@ def test_a_key_of_idempotency_keeps_one_without_an_id_from_being_doubled(bot: Bo
 
 
 def test_the_words_are_those_of_the_sdk(bot: Bot, desk: Desk) -> None:
-    from app.domain.lifecycle import OrderStatus
-    from app.web.door_words import STATUSES
+    from app.domain.order_status import OrderStatus
+    from app.web.alpaca.serializers import STATUSES
 
     assert set(STATUSES) == set(OrderStatus)
     assert set(STATUSES.values()) <= SDK_STATUSES

@@ -16,9 +16,9 @@ import pytest
 from flask import Flask
 from sqlalchemy.pool import QueuePool
 
-from app import accounts
 from app.extensions import db
-from app.live import Hub
+from app.services.accounts import users
+from app.services.live.listener import Hub
 from tests.at_once import Caller, Reply, results_of, timed, until
 from tests.conftest import API, Api
 from tests.serving import TESTER, Desk, Server, serve
@@ -269,7 +269,7 @@ class TestItEndsWithTheCredential:
         waiter = served.wait_for(made)
         since = settled(waiter)
         with served.server.app.app_context():
-            accounts.revoke_token(TESTER, served.token.partition(".")[0])
+            users.revoke_token(TESTER, served.token.partition(".")[0])
         reply = waiter.answer(since, SOON)
         assert (reply.status, reply.json["code"]) == (401, "unauthenticated")
         assert reply.headers["www-authenticate"].startswith("Bearer ")
@@ -279,7 +279,7 @@ class TestItEndsWithTheCredential:
         waiter = served.wait_for(made)
         since = settled(waiter)
         with served.server.app.app_context():
-            accounts.revoke_token(TESTER, served.token.partition(".")[0])
+            users.revoke_token(TESTER, served.token.partition(".")[0])
         served.person.post(f"/approvals/{made['id']}/approve", {})
         assert waiter.answer(since, SOON).status == 401
 
@@ -300,7 +300,7 @@ class TestItEndsWithTheCredential:
         waiter = Waiter(lambda: other("GET", f"/orders/{made['id']}?wait=30", seconds=60))
         settled(waiter)
         with served.server.app.app_context():
-            accounts.revoke_token(TESTER, served.token.partition(".")[0])
+            users.revoke_token(TESTER, served.token.partition(".")[0])
         since = settled(waiter)
         served.person.post(f"/approvals/{made['id']}/approve", {})
         assert waiter.answer(since, SOON).json["status"] == "released"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.web.texts import venue_said
+from app.web.pages.filters import venue_said
 
 NO = '{"code":40310000,"message":"insufficient buying power <b>"}'
 

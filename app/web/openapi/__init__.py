@@ -10,12 +10,12 @@ from functools import cache
 
 from flask import Blueprint, Response
 
-from app.web.body import answer
-from app.web.openapi.answers import answer_schemas
-from app.web.openapi.bodies import body_schemas
+from app.web.http.request import answer
+from app.web.openapi.descriptions import Json
 from app.web.openapi.paths import paths
-from app.web.openapi.words import Json
-from app.web.permissions import API
+from app.web.openapi.request_bodies import body_schemas
+from app.web.openapi.responses import answer_schemas
+from app.web.security.permissions import API
 
 blueprint = Blueprint("openapi", __name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app import strict_json
+from app.lib import strict_json
 from app.web.openapi import document
 
 print(strict_json.dumps(document(), indent=2))

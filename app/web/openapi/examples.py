@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.domain.history import HOURS, Outcome
-from app.web.openapi.words import Json
+from app.domain.last_day import HOURS, Outcome
+from app.web.openapi.descriptions import Json
 
 ORDER_ID = "5f0e6f0a-2d4b-4c1e-9f51-7a1d3b8c2e64"
 OTHER_ID = "b3c1d9f2-8a47-4e0b-8f6d-0c5a9e7d1b23"

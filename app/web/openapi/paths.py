@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 
-from app.desk import audit
-from app.domain.lifecycle import OrderStatus
+from app.domain.order_status import OrderStatus
 from app.domain.roles import Act, Role, may
-from app.forms import MAX_CLIENT_ORDER_ID_LENGTH, MAX_REASON_LENGTH
-from app.streams import BEAT_EVERY
-from app.web import audit_export
-from app.web.body import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORD
+from app.services.audit import log
+from app.services.live.streams import BEAT_EVERY
+from app.web.api import audit_export
+from app.web.api.orders import LONGEST_WAIT
+from app.web.forms.trading import MAX_CLIENT_ORDER_ID_LENGTH, MAX_REASON_LENGTH
+from app.web.http.request import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORD
 from app.web.openapi import examples
-from app.web.openapi.words import ID, STRING, TIME, Json, ref, ticker
-from app.web.orders import LONGEST_WAIT
-from app.web.permissions import API, NEVER_LIMITED, right_for
+from app.web.openapi.descriptions import ID, STRING, TIME, Json, ref, ticker
+from app.web.security.permissions import API, NEVER_LIMITED, right_for
 
 PROBLEMS = {
     400: "The body is not JSON, not an object, or broke off.",
@@ -122,7 +122,7 @@ many lockouts or changes the latest. On a desk with very many orders the answer 
 AUDIT = f"""\
 Who did what when, newest first.
 
-`Accept: text/csv` exports the events as CSV, with the columns {", ".join(audit.COLUMNS)};
+`Accept: text/csv` exports the events as CSV, with the columns {", ".join(log.COLUMNS)};
 `before` and `after` are JSON of any size. Without `limit` an answer has up to {audit_export.MAX_ROWS:,} events,
 and fewer when they exceed {audit_export.MAX_CHARACTERS // 2**20} MiB. A `Link` header with `rel="next"` names the
 next part; the last part has none. A cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return is
@@ -295,7 +295,7 @@ DESK: tuple[Row, ...] = (
             "parameters": (
                 _query(
                     "action",
-                    {"enum": list(audit.ACTIONS)},
+                    {"enum": list(log.ACTIONS)},
                     "Only events of this action. It may be given several times.",
                 ),
                 _query("actor", _word(MAX_WORD), "Only events of actors whose name begins so."),

@@ -1,4 +1,4 @@
-// Bodies as the server's forms read them (app/forms.py, app/fields.py): exact types, known keys, and the same messages
+// Bodies as the server's forms read them (app/web/forms/trading.py, app/web/forms/fields.py): exact types, known keys, and the same messages
 // by field. mocks_are_like_the_server.test.js holds that they say yes and no to the same bodies as the API document.
 
 import { isTicker } from '../../../app/static/js/tickers.js';
