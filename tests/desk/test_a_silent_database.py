@@ -19,10 +19,10 @@ from gevent import monkey
 monkey.patch_all()
 import sys
 import psycopg
-from app import waiting
-waiting.install()
+from app.db import gevent_wait
+gevent_wait.install()
 connection = psycopg.connect(sys.argv[1])
-waiting.bound(connection, {BOUND})
+gevent_wait.bound(connection, {BOUND})
 print("asking", flush=True)
 try:
     print(connection.execute("SELECT 'answered' FROM pg_sleep({STATEMENT})").fetchone()[0])
