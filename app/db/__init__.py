@@ -1,0 +1,1 @@
+"""Database access: pools, transactions, migrations and the embedded PostgreSQL."""

@@ -73,9 +73,8 @@ class Token(Model):
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_by: Mapped[str | None] = mapped_column(Text)
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
-    last_used_at: Mapped[datetime | None] = mapped_column(
-        DateTime(timezone=True)
-    )  # app/services/accounts/token_usage.py
+    # Written by app/services/accounts/token_usage.py, up to a minute late.
+    last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class WebSession(Model):

@@ -92,9 +92,9 @@ SEALS_APPEND_ONLY = (
     "ALTER TABLE audit_seals ENABLE ALWAYS TRIGGER audit_seals_are_final",
 )
 
-# In the transaction itself, so that whoever writes is heard, the command too; many in one transaction are one. Not
-# of orders that the gate decided by itself: a NOTIFY serialises commits, and these are most of what is written.
-# Whoever listens finds them by looking (app/services/live/changes.py).
+# Notify in the transaction itself, so that every writer is heard, the command too; many in one transaction are one
+# notification. Orders that only the gate decided send none: NOTIFY serializes commits, and these are most writes.
+# Listeners find those orders by polling (app/services/live/changes.py).
 ANNOUNCED = (
     """
     CREATE FUNCTION audit_events_are_announced() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,0 +1,1 @@
+"""The server process: gunicorn's worker class, background jobs and leader election."""

@@ -7,12 +7,12 @@ from flask import Flask
 from app.lib.single_flight import SingleFlight
 from app.settings import Settings
 from app.web import openapi
-from app.web.alpaca import account as door_account
-from app.web.alpaca import orders as door
+from app.web.alpaca import account as alpaca_account
+from app.web.alpaca import orders as alpaca_orders
 from app.web.api import health, history, metrics, orders, stream, trading
 from app.web.http import compression, errors, request_log, static
 from app.web.pages import account, accounts, api_docs, filters, login
-from app.web.pages import trading as pages
+from app.web.pages import trading as trading_page
 from app.web.security import auth, headers, rate_limit
 
 
@@ -30,8 +30,8 @@ def register(app: Flask, settings: Settings) -> None:
     app.extensions["history"] = history.LastDay()
     app.register_blueprint(trading.blueprint)
     app.register_blueprint(orders.blueprint)
-    app.register_blueprint(door.blueprint)
-    app.register_blueprint(door_account.blueprint)
+    app.register_blueprint(alpaca_orders.blueprint)
+    app.register_blueprint(alpaca_account.blueprint)
     app.register_blueprint(stream.blueprint)
     app.register_blueprint(history.blueprint)
     app.register_blueprint(openapi.blueprint)
@@ -39,6 +39,6 @@ def register(app: Flask, settings: Settings) -> None:
     app.register_blueprint(health.blueprint)
     metrics.register(app, settings)
     app.register_blueprint(login.blueprint)
-    app.register_blueprint(pages.blueprint)
+    app.register_blueprint(trading_page.blueprint)
     app.register_blueprint(account.blueprint)
     app.register_blueprint(accounts.blueprint)

@@ -105,7 +105,7 @@ def test_whoever_waits_with_a_token_of_theirs_is_told_at_once(
     ada: Browser, api: Callable[..., Api], desk: Desk, holding: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.web.api.orders.LONGEST_WAIT", 900)
-    monkeypatch.setattr("app.web.api.orders.LOOK_AGAIN", 900)  # nobody finds out by chance
+    monkeypatch.setattr("app.web.api.orders.LOOK_AGAIN", 900)  # only the notification can answer in time
     made = waiting(api("engine"))
     desk.add_user("olga", "operator")
     olga = Api(ada.client.application.test_client(), desk.add_token("olga", "operator"))

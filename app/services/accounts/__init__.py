@@ -1,0 +1,1 @@
+"""People, service accounts, tokens, sessions and the second factor."""

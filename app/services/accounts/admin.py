@@ -252,7 +252,7 @@ def remove_second_factor(actor: Actor, name: str, proof: Proof | None = None) ->
 
 
 def change_password(actor: Actor, checked: Any, new: str) -> int:
-    """One's own; `checked` is the account from `sign_in.prove_password`. All other sessions end; how many. Tokens
+    """One's own; `checked` is the account from `login.prove_password`. All other sessions end; how many. Tokens
     go on: they do not know the password. From then on no other person controls this one."""
     if users.is_password_of(checked, new):
         raise Invalid({"new_password": ["must differ from the current one"]})

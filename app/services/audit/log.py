@@ -202,7 +202,7 @@ def events(
 
     `before_id` continues after an earlier page.
     """
-    with _finding(wanted, before_id, limit) as (session, ids):
+    with _newest_ids(wanted, before_id, limit) as (session, ids):
         query = select(AuditEvent.id, WHOLE if whole else LISTED).where(AuditEvent.id.in_(ids))
         found = session.execute(query.order_by(AuditEvent.id.desc()))
         return [(event_id, written) for event_id, written in found]
@@ -210,7 +210,7 @@ def events(
 
 def rows(wanted: EventFilter, *, before_id: int | None = None, limit: int) -> Sequence[Row[Any]]:
     """Up to `limit` events, newest first, with COLUMNS as text and `is_large`."""
-    with _finding(wanted, before_id, limit) as (session, ids):
+    with _newest_ids(wanted, before_id, limit) as (session, ids):
         query = select(*LISTED_COLUMNS).select_from(AuditEvent).where(AuditEvent.id.in_(ids))
         return session.execute(query.order_by(AuditEvent.id.desc())).all()
 
@@ -222,7 +222,7 @@ def whole_row(event_id: int) -> Row[Any]:
 
 
 @contextmanager
-def _finding(wanted: EventFilter, before_id: int | None, limit: int) -> Iterator[tuple[Session, Select[Any]]]:
+def _newest_ids(wanted: EventFilter, before_id: int | None, limit: int) -> Iterator[tuple[Session, Select[Any]]]:
     """A transaction, and the newest `limit` ids in it.
 
     Of a table whose statistics are old the planner expects so few rows that it would read and sort all of them, so

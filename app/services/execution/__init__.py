@@ -1,0 +1,1 @@
+"""Sending released orders to brokers, and following them there."""

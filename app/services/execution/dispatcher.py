@@ -368,7 +368,7 @@ class Dispatch:
         return found + [(shown, False) for shown in still_open if shown["status"] == OrderStatus.RELEASED]
 
     def outstanding(self, *, of_a_stop: bool = False) -> Shown:
-        """What a halt does not reach (`at_venue.outstanding`); nothing where there is no venue."""
+        """What a halt does not reach (`open_orders.outstanding`); nothing where there is no venue."""
         if not self.venues:
             return {}
         with glancing() if of_a_stop else reading() as session:

@@ -1,0 +1,1 @@
+"""Changes as they happen, for streams and waiting requests."""

@@ -39,8 +39,8 @@ FORGET = """
         AND receiver NOT IN (SELECT key FROM notice_receivers
                              WHERE seen_at >= clock_timestamp() - CAST(:unseen AS interval))
 """
-# `notices.warn_from` in SQL. The partial index finds what waits by its deadline. What is in the outbox already is
-# passed over, and not by NOT EXISTS: see OVERTAKEN.
+# `notifications.warn_from` in SQL. The partial index finds pending orders by their deadline. Those in the outbox
+# already are passed over, and not by NOT EXISTS: see OVERTAKEN.
 WARN = """
     INSERT INTO notices (receiver, kind, subject)
     SELECT key, 'order_expiring', orders.id::text FROM notice_receivers, orders

@@ -1,0 +1,1 @@
+"""Submitting orders, deciding on them and reading them."""

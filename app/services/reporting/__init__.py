@@ -1,0 +1,1 @@
+"""Read-only views: the state of the desk, metrics and the last 24 hours."""

@@ -1,0 +1,1 @@
+"""What orders are decided by: mode, configuration and lockouts."""

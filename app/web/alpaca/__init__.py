@@ -1,0 +1,1 @@
+"""The Alpaca-compatible API under /v2."""

@@ -65,7 +65,7 @@ NO_VALUE = (
 
 def order(shown: Shown, links: Mapping[str, str | None] | None = None) -> dict[str, Any]:
     """An order as Alpaca shows it; quantities and prices are strings. The id is the desk's own. `links` are its
-    `replaces` and `replaced_by` (`desk.replacing.links`)."""
+    `replaces` and `replaced_by` (`replacement.links`)."""
     status = STATUSES[OrderStatus(shown["status"])]
     said_at = shown.get("venue_at")
     ended_at = said_at if shown["status"] in ENDED_AT_VENUE else shown["decided_at"]

@@ -37,7 +37,7 @@ def get_stream() -> Response:
             {"Retry-After": "10"},
         )
     try:
-        stream.greet(changes.version())  # read after it was opened: what comes later is told
+        stream.greet(changes.version())  # read after opening: later changes are sent
     except BaseException:
         stream.close()
         raise

@@ -1,0 +1,1 @@
+"""HTTP plumbing: requests, errors, compression and static files."""

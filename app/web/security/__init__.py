@@ -1,0 +1,1 @@
+"""Authentication, permissions, rate limits and security headers."""

@@ -1,0 +1,1 @@
+"""Broker adapters, and the protocol that they implement."""
