@@ -113,7 +113,7 @@ def test_what_is_none_is_left_as_it_is(text: str) -> None:
 
 SAYING = """
 import logging, sys, threading, warnings
-from app import logs
+from app.lib import logs
 
 logs.hide(["correct horse battery"])
 logs.configure(form=sys.argv[1], level="info")

@@ -7,6 +7,8 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, Route, expect
 
+from tests.at_once import until
+
 MACRO = "Macro Signal Layer"
 COMPETITIVE = "Competitive Signal Layer"
 PAPER = "Paper Order Approval"
@@ -164,3 +166,27 @@ def count_changes(page: Page, path: str) -> list[str]:
         ),
     )
     return sent
+
+
+def last_day(page: Page) -> Locator:
+    return card(page, "Last 24 hours")
+
+
+def come_near(page: Page) -> None:
+    awake(page)
+    last_day(page).scroll_into_view_if_needed()
+    expect(last_day(page).get_by_role("heading", name="Last 24 hours")).to_be_visible()
+
+
+def come_near_until(page: Page, there: Locator) -> None:
+    """Each worker keeps an answer that took long for up to a minute, and a page asks one of the workers."""
+
+    def is_there() -> bool:
+        come_near(page)
+        expect(last_day(page).get_by_text("by the hour")).to_be_visible()
+        if there.is_visible():
+            return True
+        page.reload()
+        return False
+
+    until(is_there, 70)

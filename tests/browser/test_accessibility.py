@@ -15,8 +15,10 @@ from tests.browser.parts import (
     approve,
     awake,
     bulk,
+    come_near_until,
     dialog,
     fill_lockout,
+    last_day,
     lock_form,
     look_again,
     order,
@@ -217,10 +219,9 @@ def test_the_last_24_hours(seen: Page, sign_in: SignIn, server: Server) -> None:
     for rows in (PAST_ORDERS, PAST_LOCKOUTS, PAST_EVENTS):
         server.sql(rows)
     sign_in(seen)
-    awake(seen)
-    section = seen.get_by_role("region", name="Last 24 hours")
-    section.scroll_into_view_if_needed()
-    section.get_by_text("In numbers").click()
+    numbers = last_day(seen).get_by_text("In numbers")
+    come_near_until(seen, numbers)
+    numbers.click()
     check(seen)
 
 

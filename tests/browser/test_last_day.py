@@ -7,7 +7,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.at_once import until
 from tests.browser.conftest import PHONE, AsScript, Complaints, LockOut, OpenPage, SendOrder, SignIn
-from tests.browser.parts import API, awake, card
+from tests.browser.parts import API, awake, come_near, come_near_until
+from tests.browser.parts import last_day as section
 from tests.browser.screenshots import PAST_EVENTS, PAST_LOCKOUTS, PAST_ORDERS
 from tests.crowds import orders_wait
 from tests.serving import Server
@@ -21,32 +22,8 @@ COLOURS = """canvas => {
 }"""
 
 
-def section(page: Page) -> Locator:
-    return card(page, "Last 24 hours")
-
-
 def nothing_in(page: Page) -> Locator:
     return section(page).get_by_text("Nothing was decided in the last 24 hours.")
-
-
-def come_near(page: Page) -> None:
-    awake(page)
-    section(page).scroll_into_view_if_needed()
-    expect(section(page).get_by_role("heading", name="Last 24 hours")).to_be_visible()
-
-
-def come_near_until(page: Page, there: Locator) -> None:
-    """On a slow day each worker remembers for a while what was before, and a page asks one of them."""
-
-    def is_there() -> bool:
-        come_near(page)
-        expect(section(page).get_by_text("by the hour")).to_be_visible()
-        if there.is_visible():
-            return True
-        page.reload()
-        return False
-
-    until(is_there, 70)
 
 
 @pytest.fixture

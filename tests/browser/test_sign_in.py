@@ -41,7 +41,8 @@ def test_empty_fields_are_named(page: Page, complaints: Complaints) -> None:
     expect(page.get_by_label("Password")).to_have_accessible_description("Password is required.")
 
 
-def test_signing_out_ends_it(page: Page, sign_in: SignIn) -> None:
+def test_signing_out_ends_it(page: Page, sign_in: SignIn, complaints: Complaints) -> None:
+    complaints.expect("status of 401")  # of a read that was in flight
     sign_in(page)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
